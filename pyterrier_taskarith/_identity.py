@@ -1,0 +1,64 @@
+"""Transformers that come back from a parallel job as themselves."""
+
+import os
+import uuid
+import weakref
+from typing import Any, ClassVar, Self
+
+import pyterrier as pt
+
+_LIVING: "weakref.WeakValueDictionary[tuple[int, str], Configured]" = weakref.WeakValueDictionary()
+
+
+class Configured(pt.Transformer):
+    """A transformer that pickles as its constructor's arguments.
+
+    It unpickles to the living original in the process that made it, so that a parallel ``pt.GridSearch`` tunes the
+    pipeline it was given; elsewhere, to a new one with the same arguments. Equality is of class and arguments; the
+    hash leaves out what a grid search changes.
+    """
+
+    #: Names of arguments that change while a pipeline is tuned.
+    TUNABLE: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Registers the new transformer; subclasses may not rely on arguments here."""
+        made = super().__new__(cls)
+        made._token = (os.getpid(), uuid.uuid4().hex)
+        _LIVING[made._token] = made
+        return made
+
+    _token: tuple[int, str]
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the constructor's arguments by name."""
+        return {attribute.name: attribute.value for attribute in pt.inspect.transformer_attributes(self)}
+
+    def copy(self, **changed: object) -> Self:
+        """Returns a new transformer with the same arguments but for those given."""
+        return type(self)(**{**self.configuration(), **changed})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self._token, self.configuration())
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.configuration() == other.configuration()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        fixed = {name: value for name, value in self.configuration().items() if name not in self.TUNABLE}
+        return hash((type(self), repr(fixed)))
+
+
+def _revive(cls: type[Configured], token: tuple[int, str], configuration: dict[str, Any]) -> Configured:
+    original = _LIVING.get(token)
+    if token[0] == os.getpid() and original is not None:
+        return original
+    made = cls(**configuration)
+    made._token = token  # so that it finds the original on its way back
+    return made

@@ -1,0 +1,233 @@
+"""One difference of weights: of two checkpoints, or as a file saved earlier."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, family_of, match_rows
+from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
+from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
+
+FORMAT = "taskarith task vector 1"
+
+
+class Difference(Protocol):
+    """Weights that can be added to a ranker's: τ, one float32 tensor a parameter."""
+
+    @property
+    def label(self) -> str:
+        """What to call it in a report or an error."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Canonical name -> shape of τ."""
+
+    @property
+    def vocabulary(self) -> Mapping[str, int] | None:
+        """Token -> row of τ in tensors with one row a token."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the model it was taken from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 that changes when any weight of it does."""
+
+    def lacking(self, name: str) -> str:
+        """Returns what lacks a parameter that is not in :attr:`shapes`."""
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Returns τ of one parameter: float32, on the CPU, the caller's own."""
+
+    def paths(self) -> list[Path]:
+        """Returns the weight files it is read from."""
+
+    def close(self) -> None:
+        """Lets go of mapped files."""
+
+
+class CheckpointDifference:
+    """τ = Θ_D − Θ_0 (paper, eq. 1), read from the two checkpoints when asked."""
+
+    def __init__(self, domain: Checkpoint, base: Checkpoint) -> None:
+        self.domain, self.base = domain, base
+
+    @property
+    def label(self) -> str:
+        """Returns "Θ_D − Θ_0" by their names."""
+        return f"{self.domain.source} − {self.base.source}"
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The domain's configuration."""
+        return self.domain.config
+
+    @cached_property
+    def rows(self) -> RowMatch | None:
+        """Rows of Θ_D and Θ_0 that are the same token; None where all are."""
+        embedding = family_of(str(self.domain.config["model_type"])).embedding
+        ours, theirs = self.domain.shapes.get(embedding), self.base.shapes.get(embedding)
+        if ours is None or theirs is None:
+            return None
+        return match_rows(self.domain.vocabulary, self.base.vocabulary, ours[0], theirs[0],
+                          us=f"Θ_D {self.domain.source!r}", them=f"Θ_0 {self.base.source!r}")
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, int] | None:
+        """Token -> row of τ."""
+        known = self.domain.vocabulary or self.base.vocabulary
+        if self.rows is None or known is None:
+            return known
+        position = {int(row): place for place, row in enumerate(self.rows.ours)}
+        return {token: position[row] for token, row in known.items() if row in position}
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Parameters that both checkpoints have.
+
+        Raises:
+            MergeError: If one of them differs in shape outside the vocabulary.
+        """
+        family = family_of(str(self.domain.config["model_type"]))
+        by_token = {family.embedding, *family.token_rows}
+        shapes, differ = {}, []
+        for name, ours in self.domain.shapes.items():
+            theirs = self.base.shapes.get(name)
+            if theirs is None:
+                continue
+            if self.rows is not None and name in by_token and ours[1:] == theirs[1:]:
+                shapes[name] = (len(self.rows.ours), *ours[1:])
+            elif ours == theirs:
+                shapes[name] = ours
+            else:
+                differ.append(f"{name} {list(ours)} and {list(theirs)}")
+        if differ:
+            raise MergeError(f"Θ_D {self.domain.source!r} and Θ_0 {self.base.source!r} differ in shape: "
+                             f"{'; '.join(differ[:5])}{' …' if len(differ) > 5 else ''}. Is Θ_D made from Θ_0?")
+        return shapes
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both checkpoints' weights."""
+        return combined([("domain", self.domain.fingerprint), ("base", self.base.fingerprint)])
+
+    def lacking(self, name: str) -> str:
+        """Returns the checkpoint without the parameter."""
+        lacks = [label for label, has in ((f"Θ_D {self.domain.source!r}", self.domain), (f"Θ_0 {self.base.source!r}",
+                                                                                       self.base))
+                 if name not in has.shapes]
+        return " and ".join(lacks)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Returns D − B in float32.
+
+        Raises:
+            MergeError: If a value is NaN or infinite.
+        """
+        domain, base = self.domain.tensor(name), self.base.tensor(name)
+        if self.rows is not None and self.shapes[name] != tuple(domain.shape):
+            domain = domain[torch.from_numpy(self.rows.ours)]
+        if self.rows is not None and self.shapes[name] != tuple(base.shape):
+            base = base[torch.from_numpy(self.rows.theirs)]
+        value = torch.sub(domain.to(torch.float32), base.to(torch.float32))
+        if not torch.isfinite(value.sum()):
+            for label, tensor in ((f"Θ_D {self.domain.source!r}", domain), (f"Θ_0 {self.base.source!r}", base)):
+                check_finite(tensor, name, label)
+        return value
+
+    def paths(self) -> list[Path]:
+        """Returns both checkpoints' weight files."""
+        return [file.path for file in (*self.domain.files, *self.base.files)]
+
+    def __reduce__(self) -> tuple[type, tuple[Checkpoint, Checkpoint]]:
+        return CheckpointDifference, (self.domain, self.base)
+
+    def close(self) -> None:
+        """Closes both checkpoints."""
+        self.domain.close()
+        self.base.close()
+
+
+class SavedDifference:
+    """τ from a file that ``TaskVector.save`` wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = SafetensorsFile(path)
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        metadata = self._file.metadata()
+        if metadata.get("format") != FORMAT:
+            raise MergeError(f"{self.path} is no saved task vector; make one with TaskVector(domain, base).save(path)")
+        return {key: json.loads(value) for key, value in metadata.items() if key != "format"}
+
+    @property
+    def label(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    @property
+    def recipe(self) -> str:
+        """What the vector was made from."""
+        return str(self._about["recipe"])
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Canonical name -> shape, from the header."""
+        return self._about and self._file.shapes()
+
+    @property
+    def vocabulary(self) -> Mapping[str, int] | None:
+        """Token -> row, kept in the file."""
+        return self._about["vocabulary"]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the domain model, kept in the file."""
+        return self._about["config"]
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the file."""
+        return file_sha256(self.path)
+
+    def lacking(self, name: str) -> str:
+        """Returns the file's name."""
+        return self.label
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Returns τ in float32."""
+        value = self._file.tensor(name).to(torch.float32, copy=True)
+        check_finite(value, name, self.label)
+        return value
+
+    def paths(self) -> list[Path]:
+        """Returns the one file."""
+        return [self.path]
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return SavedDifference, (self.path,)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def check_finite(tensor: torch.Tensor, name: str, label: str) -> None:
+    """Refuses NaN and infinity.
+
+    Raises:
+        MergeError: Naming the tensor, its owner and how many values are not finite.
+    """
+    if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)):
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise MergeError(f"{label}: {name} holds {bad} values that are NaN or infinite; the checkpoint is damaged. "
+                             "Fetch it again or ask its author")

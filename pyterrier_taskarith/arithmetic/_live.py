@@ -1,0 +1,176 @@
+"""The weights of a living module, set to Θ_0, Θ_D, Θ_T or Θ' in place."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, check_finite
+from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.arithmetic._merge import add_scaled
+from pyterrier_taskarith.arithmetic._plan import MergePlan
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, canonical, family_of, match_rows, ties_embeddings
+
+logger = logging.getLogger("pyterrier_taskarith")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which weights: Θ' with an α for each vector, or one of the three it is made from.
+
+    Attributes:
+        variant: "merged", "ranker", or "domain" and "base", followed by ``.name`` with several vectors.
+        alphas: (vector, α), used by "merged" alone.
+    """
+
+    variant: str = "merged"
+    alphas: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def normal(self) -> "Setting":
+        """The same weights under one name: Θ' at α = 0 is Θ_T."""
+        alphas = tuple((name, alpha) for name, alpha in self.alphas if alpha != 0)
+        if self.variant == "merged" and alphas:
+            return Setting("merged", alphas)
+        return Setting("ranker" if self.variant == "merged" else self.variant)
+
+
+@dataclass
+class LiveWeights:
+    """A module whose parameters are set in place, always from pristine weights.
+
+    Attributes:
+        module: Its parameters are named as the family's, with or without a head model's prefix.
+        plan: What a merge does to each parameter.
+        resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads the files at each change.
+        switches: How many times the weights were set.
+        current: The setting that the module has now.
+    """
+
+    module: torch.nn.Module
+    plan: MergePlan
+    resident: str
+    switches: int = 0
+    current: Setting | None = None
+    _kept: dict[str, torch.Tensor] = field(default_factory=dict)
+    _taus: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        config = self.plan.ranker.config
+        family, tied = family_of(str(config["model_type"])), ties_embeddings(config)
+        self._parameters = {canonical(name, family, tied): parameter
+                            for name, parameter in self.module.named_parameters()}
+        self._check()
+        if self.resident == "memory":
+            for name, parameter in self._parameters.items():
+                self._kept[name] = self._read_ranker(name).to(parameter.device, torch.float32, copy=True)
+                for position, (_, term) in enumerate(self.plan.terms(name)):
+                    self._taus[position, name] = term.difference.tensor(name).to(parameter.device)
+            self._close()
+
+    def _check(self) -> None:
+        shapes = self.plan.ranker.shapes
+        absent = [name for name in self._parameters if name not in shapes]
+        if absent:
+            raise MergeError(f"Θ_T {self.plan.ranker.source!r} lacks {len(absent)} parameters of "
+                             f"{type(self.module).__name__}: {', '.join(absent[:5])}. Is it the model for this scorer?")
+        differ = [f"{name} {list(parameter.shape)} and {list(shapes[name])}"
+                  for name, parameter in self._parameters.items() if tuple(parameter.shape) != shapes[name]]
+        if differ:
+            raise MergeError(f"Θ_T {self.plan.ranker.source!r} and its config.json disagree in shape: {differ[:5]}")
+        unused = sorted(self.plan.merged - set(self._parameters))
+        if unused:
+            logger.info("merged but not used for scoring: %s", ", ".join(unused))
+
+    def set(self, setting: Setting) -> None:
+        """Sets the module's weights; nothing happens where it has them already.
+
+        Raises:
+            MergeError: If a checkpoint lacks what the variant needs, or holds NaN or infinity.
+        """
+        setting = setting.normal
+        with self._lock, torch.no_grad():
+            if setting == self.current:
+                return
+            self.current = None
+            kind, _, vector = setting.variant.partition(".")
+            if kind in ("merged", "ranker"):
+                self._set_merged(dict(setting.alphas))
+            else:
+                self._set_checkpoint(self._checkpoint(kind, vector), {"base": "Θ_0", "domain": "Θ_D"}[kind])
+            self._close()
+            self.current = setting
+            self.switches += 1
+
+    def _set_merged(self, alphas: Mapping[str, float]) -> None:
+        for name, parameter in self._parameters.items():
+            value = self._kept[name] if name in self._kept else self._read_ranker(name)
+            added = [(position, term, alphas.get(vector, 0.0) * term.scale)
+                     for position, (vector, term) in enumerate(self.plan.terms(name))]
+            added = [(position, term, factor) for position, term, factor in added if factor != 0]
+            if not added:
+                parameter.data.copy_(value)
+                continue
+            value = value.to(parameter.device, torch.float32)
+            out = parameter.data if parameter.dtype == torch.float32 else torch.empty_like(value)
+            for position, term, factor in added:
+                tau = self._taus.get((position, name))
+                if tau is None:
+                    tau = term.difference.tensor(name).to(parameter.device)
+                add_scaled(value, tau, factor, self.plan.rows_of(term, name), out=out)
+                value = out
+            if out is not parameter.data:
+                parameter.data.copy_(out)
+
+    def _set_checkpoint(self, checkpoint: Checkpoint, label: str) -> None:
+        """Sets Θ_0 or Θ_D; a head it lacks stays Θ_T's, and so do rows of tokens it lacks."""
+        ranker = self.plan.ranker
+        family = family_of(str(ranker.config["model_type"]))
+        rows = None
+        if family.embedding in ranker.shapes and family.embedding in checkpoint.shapes:
+            rows = match_rows(ranker.vocabulary, checkpoint.vocabulary, ranker.shapes[family.embedding][0],
+                              checkpoint.shapes[family.embedding][0], us=f"Θ_T {ranker.source!r}",
+                              them=f"{label} {checkpoint.source!r}")
+        borrowed = []
+        for name, parameter in self._parameters.items():
+            if name not in checkpoint.shapes:
+                borrowed.append(name)
+                parameter.data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))
+                continue
+            value = checkpoint.tensor(name)
+            check_finite(value, name, f"{label} {checkpoint.source!r}")
+            match = rows if name in (family.embedding, *family.token_rows) else None
+            if match is None:
+                parameter.data.copy_(value)
+            else:
+                parameter.data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))
+                self._copy_rows(parameter.data, value, match)
+        checkpoint.close()
+        if borrowed:
+            logger.warning("%s %r has no %s: scored with Θ_T's", label, checkpoint.source, ", ".join(borrowed))
+
+    @staticmethod
+    def _copy_rows(target: torch.Tensor, value: torch.Tensor, match: RowMatch) -> None:
+        picked = value[torch.from_numpy(match.theirs)].to(target.device, target.dtype)
+        target[torch.from_numpy(match.ours).to(target.device)] = picked
+
+    def _checkpoint(self, kind: str, vector: str) -> Checkpoint:
+        name = vector or next(iter(self.plan.vectors))
+        difference = self.plan.vectors[name].difference
+        if not isinstance(difference, CheckpointDifference):
+            raise MergeError(f"the vector {name!r} is no plain Θ_D − Θ_0, so there is no {kind} model to score with")
+        return difference.domain if kind == "domain" else difference.base
+
+    def _read_ranker(self, name: str) -> torch.Tensor:
+        value = self.plan.ranker.tensor(name)
+        check_finite(value, name, f"Θ_T {self.plan.ranker.source!r}")
+        return value
+
+    def _close(self) -> None:
+        self.plan.ranker.close()
+        for vector in self.plan.vectors.values():
+            for term in vector.terms:
+                term.difference.close()

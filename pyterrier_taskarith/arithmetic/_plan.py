@@ -1,0 +1,189 @@
+"""What a merge will do to every parameter of Θ_T, decided before anything is read."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
+from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.arithmetic._task_vector import TaskVector, Term
+from pyterrier_taskarith.checkpoints import (
+    STRUCTURE,
+    Checkpoint,
+    RowMatch,
+    family_of,
+    is_head,
+    match_rows,
+    ties_embeddings,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What happens to one parameter of Θ_T.
+
+    Attributes:
+        name: Canonical name.
+        shape: Its shape in Θ_T.
+        merged: Whether the task vector is added to it.
+        why: "merged", "rows k of n merged", or why it is kept as it is in Θ_T.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    merged: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """Every parameter of Θ_T, merged or kept and why; a list to print and read.
+
+    Attributes:
+        ranker: Θ_T.
+        vectors: Task vectors by name.
+        entries: One for each parameter and buffer of Θ_T, in its files' order.
+        unused: What the task vectors have and Θ_T lacks.
+        rows: For a term, the rows of Θ_T that have a row in it; None where all rows match one to one.
+    """
+
+    ranker: Checkpoint
+    vectors: Mapping[str, TaskVector]
+    entries: tuple[Entry, ...]
+    unused: tuple[str, ...]
+    rows: Mapping[Term, RowMatch | None]
+
+    @cached_property
+    def merged(self) -> frozenset[str]:
+        """Canonical names of the merged parameters."""
+        return frozenset(entry.name for entry in self.entries if entry.merged)
+
+    def terms(self, name: str) -> list[tuple[str, Term]]:
+        """Returns (vector, term) of all that is added to a parameter."""
+        if name not in self.merged:
+            return []
+        return [(vector, term) for vector, value in self.vectors.items() for term in value.terms if term.covers(name)]
+
+    def rows_of(self, term: Term, name: str) -> RowMatch | None:
+        """Returns the matching rows of a parameter, or None where the whole tensor is added."""
+        return self.rows[term] if name in _by_token(self.ranker) else None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns the entries as a frame: name, shape, merged, why."""
+        return pd.DataFrame([vars(entry) for entry in self.entries])
+
+    def summary(self) -> str:
+        """Returns one line: how many parameters are merged, how many kept and why."""
+        kept = Counter(entry.why for entry in self.entries if not entry.merged)
+        parts = [f"{len(self.merged)} of {len(self.entries)} parameters merged"]
+        parts += [entry.why.replace("rows", f"{entry.name}: rows") for entry in self.entries
+                  if entry.merged and entry.why != "merged"]
+        parts += [f"{count} kept ({why})" for why, count in kept.items()]
+        if self.unused:
+            parts.append(f"{len(self.unused)} of the task vector unused (absent from Θ_T)")
+        return "; ".join(parts)
+
+    def __str__(self) -> str:
+        width = max(len(entry.name) for entry in self.entries)
+        lines = [f"{entry.name:{width}}  {'×'.join(map(str, entry.shape)):>14}  "
+                 f"{entry.why if entry.merged else f'kept: {entry.why}'}" for entry in self.entries]
+        lines += [f"{name:{width}}  {'':>14}  unused: absent from Θ_T" for name in self.unused]
+        return "\n".join([*lines, self.summary()])
+
+
+def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePlan:
+    """Decides what happens to every parameter of Θ_T.
+
+    Args:
+        ranker: Θ_T; its names drive the merge.
+        vectors: Task vectors by name.
+
+    Raises:
+        MergeError: If nothing is in common, a backbone parameter of Θ_T has no partner in a task vector, shapes or
+            architectures differ, or the layers asked for select nothing.
+        CheckpointError: If the tokenizers disagree.
+    """
+    every = [term for vector in vectors.values() for term in vector.terms]
+    for term in every:
+        _same_architecture(ranker, term)
+    rows = {term: _match(ranker, term) for term in every}
+    entries = [_entry(name, shape, ranker, every, rows) for name, shape in ranker.shapes.items()]
+    problems = [entry.why.removeprefix(_PROBLEM) for entry in entries if entry.why.startswith(_PROBLEM)]
+    if not any(entry.merged for entry in entries) and (problems or not every):
+        labels = ", ".join(term.difference.label for term in every) or "no vector"
+        raise MergeError(f"Θ_T {ranker.source!r} and {labels} have no parameter in common. "
+                         "Are they of the same architecture?")
+    if problems:
+        covered = sum(entry.merged for entry in entries)
+        raise MergeError(f"the merge covers {covered} of {covered + len(problems)} backbone parameters of Θ_T "
+                         f"{ranker.source!r}: {'; '.join(problems[:5])}{' …' if len(problems) > 5 else ''}. "
+                         "Are all three of the same architecture?")
+    if not any(entry.merged for entry in entries):
+        raise MergeError("the layers asked for select no parameter of the model: "
+                         + ", ".join(layers.text for term in every for layers in term.layers))
+    raw = ranker.names
+    entries += [Entry(name, ranker.raw[name].shapes()[name], False, "no parameter") for name in raw.buffers]
+    entries += [Entry(name, ranker.raw[name].shapes()[name], False, "ignored by the model") for name in raw.ignored]
+    unused = {name: None for term in every for name in term.difference.shapes if name not in ranker.shapes}
+    return MergePlan(ranker, dict(vectors), tuple(entries), tuple(unused), rows)
+
+
+_PROBLEM = "error: "
+
+
+def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Term],
+           rows: Mapping[Term, RowMatch | None]) -> Entry:
+    if not ranker.dtype(name).is_floating_point:
+        return Entry(name, shape, False, "not floating-point")
+    selecting = [term for term in terms if term.selects(name)]
+    if not selecting:
+        return Entry(name, shape, False, "excluded: outside the layers asked for")
+    having = [term for term in selecting if term.covers(name)]
+    lacking = [term for term in selecting if not term.covers(name)]
+    if lacking and not is_head(name):
+        return Entry(name, shape, False, f"{_PROBLEM}{name!r} is absent from {lacking[0].difference.lacking(name)}")
+    if not having:
+        return Entry(name, shape, False, "absent from the task vector")
+    matches = [rows[term] for term in having] if name in _by_token(ranker) else []
+    for term in having:
+        theirs = term.difference.shapes[name]
+        if theirs[1:] != shape[1:] or (theirs != shape and (not matches or rows[term] is None)):
+            return Entry(name, shape, False, f"{_PROBLEM}{name!r} has shape {list(shape)} in Θ_T and {list(theirs)} in "
+                                             f"{term.difference.label}")
+    counts = [shape[0] if match is None else len(match.ours) for match in matches]
+    if counts and min(counts) < shape[0]:
+        return Entry(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
+    return Entry(name, shape, True, "merged")
+
+
+def _by_token(ranker: Checkpoint) -> set[str]:
+    family = family_of(str(ranker.config["model_type"]))
+    return {family.embedding, *family.token_rows}
+
+
+def _match(ranker: Checkpoint, term: Term) -> RowMatch | None:
+    embedding = family_of(str(ranker.config["model_type"])).embedding
+    ours, theirs = ranker.shapes.get(embedding), term.difference.shapes.get(embedding)
+    if ours is None or theirs is None:
+        return None
+    return match_rows(ranker.vocabulary, term.difference.vocabulary, ours[0], theirs[0], us=f"Θ_T {ranker.source!r}",
+                      them=term.difference.label)
+
+
+def _same_architecture(ranker: Checkpoint, term: Term) -> None:
+    difference = term.difference
+    others = {difference.label: difference.config}
+    if isinstance(difference, CheckpointDifference):
+        others = {f"Θ_D {difference.domain.source!r}": difference.domain.config,
+                  f"Θ_0 {difference.base.source!r}": difference.base.config}
+    for label, config in others.items():
+        differ = [f"{key} {ranker.config[key]!r} and {config[key]!r}" for key in STRUCTURE
+                  if key in ranker.config and key in config and ranker.config[key] != config[key]]
+        if not differ and ties_embeddings(ranker.config) != ties_embeddings(config):
+            differ.append(f"tie_word_embeddings {ties_embeddings(ranker.config)} and {ties_embeddings(config)}")
+        if differ:
+            raise MergeError(f"Θ_T {ranker.source!r} and {label} are different architectures: {'; '.join(differ)}. "
+                             "Task arithmetic needs three models of one architecture")

@@ -1,0 +1,193 @@
+"""Task vectors and their algebra."""
+
+import json
+import math
+import numbers
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, Difference, SavedDifference
+from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.arithmetic._layers import Layers
+from pyterrier_taskarith.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class Term:
+    """One scaled difference inside a task vector.
+
+    Attributes:
+        scale: Its factor.
+        difference: The weights.
+        layers: Selections that a parameter must lie in, all of them; empty: no restriction.
+    """
+
+    scale: float
+    difference: Difference
+    layers: tuple[Layers, ...] = ()
+
+    def covers(self, name: str) -> bool:
+        """Returns whether the term has and selects a parameter."""
+        return name in self.difference.shapes and self.selects(name)
+
+    def selects(self, name: str) -> bool:
+        """Returns whether the term's layers include a parameter."""
+        return all(name in layers for layers in self.layers)
+
+    def __str__(self) -> str:
+        scale = "" if self.scale == 1 else f"{self.scale:g}·"
+        return f"{scale}({self.difference.label}){''.join(f'[{layers.text}]' for layers in self.layers)}"
+
+
+class TaskVector:
+    """τ = Θ_D − Θ_0 (paper, eq. 1), and sums of such vectors. Weights are read only when they are used.
+
+    Example:
+        >>> bio = TaskVector("razent/SciFive-base-Pubmed_PMC", "google-t5/t5-base")  # doctest: +SKIP
+        >>> Checkpoint("castorini/monot5-base-msmarco") + 0.7 * bio                  # doctest: +SKIP
+    """
+
+    # NumPy scalars would otherwise try to multiply elementwise before __rmul__ is asked.
+    __array_ufunc__ = None
+
+    def __init__(self, domain: str | Path | Checkpoint, base: str | Path | Checkpoint) -> None:
+        """Takes the difference of two checkpoints.
+
+        Args:
+            domain: Θ_D, the adapted model.
+            base: Θ_0, the model it was adapted from.
+        """
+        self.terms: tuple[Term, ...] = (Term(1.0, CheckpointDifference(Checkpoint(domain), Checkpoint(base))),)
+
+    @classmethod
+    def of(cls, terms: Iterable[Term]) -> "TaskVector":
+        """Returns the sum of terms."""
+        vector = cls.__new__(cls)
+        vector.terms = tuple(terms)
+        return vector
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TaskVector":
+        """Returns a vector that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: If the file is no safetensors file.
+            MergeError: If it holds no task vector.
+        """
+        saved = SavedDifference(Path(path))
+        saved.recipe  # noqa: B018 - reading it checks the header
+        return cls.of([Term(1.0, saved)])
+
+    @property
+    def difference(self) -> CheckpointDifference | None:
+        """The two checkpoints, where the vector is one plain Θ_D − Θ_0; else None."""
+        only = self.terms[0].difference if len(self.terms) == 1 else None
+        return only if isinstance(only, CheckpointDifference) else None
+
+    def __mul__(self, factor: object) -> "TaskVector":
+        if not isinstance(factor, numbers.Real):
+            return NotImplemented
+        number = float(factor)
+        if not math.isfinite(number):
+            raise MergeError(f"a task vector cannot be multiplied by {factor}")
+        return self.of(replace(term, scale=term.scale * number) for term in self.terms)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: object) -> "TaskVector":
+        if not isinstance(divisor, numbers.Real):
+            return NotImplemented
+        if divisor == 0:
+            raise MergeError("a task vector cannot be divided by 0")
+        return self.of(replace(term, scale=term.scale / float(divisor)) for term in self.terms)
+
+    def __neg__(self) -> "TaskVector":
+        return -1.0 * self
+
+    def __add__(self, other: object) -> "TaskVector":
+        if not isinstance(other, TaskVector):
+            return NotImplemented
+        return self.of(self.terms + other.terms)
+
+    def __sub__(self, other: object) -> "TaskVector":
+        if not isinstance(other, TaskVector):
+            return NotImplemented
+        return self + -other
+
+    def __radd__(self, other: object) -> Any:  # noqa: ANN401 - Merge lives in a module that imports this one
+        if not isinstance(other, Checkpoint):
+            return NotImplemented
+        from pyterrier_taskarith.arithmetic._merge import Merge
+
+        return Merge(other, {"vector": self}, {"vector": 1.0})
+
+    def __rsub__(self, other: object) -> Any:  # noqa: ANN401
+        return (-self).__radd__(other)
+
+    def layers(self, which: str) -> "TaskVector":
+        """Returns the vector restricted to some layers.
+
+        Args:
+            which: Such as ``"0-5"``, ``"decoder.3"``, ``"embeddings,0"``; see :class:`Layers`.
+
+        Raises:
+            MergeError: If that is no selection of layers.
+        """
+        return self.of(replace(term, layers=(*term.layers, Layers(which))) for term in self.terms)
+
+    @property
+    def fingerprint(self) -> list[tuple[float, str, list[str]]]:
+        """What identifies the weights: scale, sha256 and layers of each term."""
+        return [(term.scale, term.difference.fingerprint, [layers.text for layers in term.layers])
+                for term in self.terms]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes τ in float32 as one ``.safetensors`` file, under a temporary name first.
+
+        Args:
+            path: Where; an existing file is replaced.
+
+        Raises:
+            MergeError: If the terms are not over the same vocabulary.
+        """
+        path = Path(path)
+        first = self.terms[0].difference
+        state: dict[str, torch.Tensor] = {}
+        for name in first.shapes:
+            for term in self.terms:
+                if not term.covers(name):
+                    continue
+                if term.difference.shapes[name] != first.shapes[name] or term.difference.vocabulary != first.vocabulary:
+                    raise MergeError(f"{term} and {self.terms[0]} have different vocabularies or shapes ({name}); save "
+                                     "them one by one")
+                value = term.difference.tensor(name).mul_(term.scale)
+                state[name] = state[name].add_(value) if name in state else value
+        metadata = {"format": FORMAT, "recipe": json.dumps(str(self)), "config": json.dumps(dict(first.config)),
+                    "vocabulary": json.dumps(first.vocabulary)}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file(state, temporary, metadata=metadata)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            for term in self.terms:
+                term.difference.close()
+        return path
+
+    def __repr__(self) -> str:
+        return f"TaskVector({self})"
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.terms))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TaskVector) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))

@@ -1,0 +1,10 @@
+"""Where weights come from: hub ids, folders and files as lazy tensors under canonical names."""
+
+from pyterrier_taskarith.checkpoints._checkpoint import Checkpoint
+from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.checkpoints._families import STRUCTURE, family_of, layer_of
+from pyterrier_taskarith.checkpoints._names import canonical, is_head, ties_embeddings
+from pyterrier_taskarith.checkpoints._vocabulary import RowMatch, match_rows
+
+__all__ = ["Checkpoint", "CheckpointError", "RowMatch", "STRUCTURE", "canonical", "family_of", "is_head", "layer_of",
+           "match_rows", "ties_embeddings"]

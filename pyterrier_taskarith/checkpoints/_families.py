@@ -1,0 +1,111 @@
+"""What differs between model families, declared once: prefixes, heads, tied matrices, token rows."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: First parts of names that belong to a head, not to the bare backbone, whatever the family.
+HEADS = ("lm_head", "cls", "classifier", "pooler", "qa_outputs", "score", "vocab_transform", "vocab_layer_norm",
+         "vocab_projector", "pre_classifier", "generator_predictions", "generator_lm_head", "classification_head")
+
+#: Configuration keys that make an architecture; two checkpoints that both state one must agree on it.
+STRUCTURE = ("model_type", "hidden_size", "d_model", "dim", "num_hidden_layers", "num_layers", "num_decoder_layers",
+             "n_layers", "num_attention_heads", "num_heads", "n_heads", "num_key_value_heads", "intermediate_size",
+             "d_ff", "d_kv", "hidden_dim", "head_dim", "feed_forward_proj", "position_embedding_type")
+
+
+@dataclass(frozen=True)
+class Family:
+    """The facts of one ``model_type``.
+
+    Attributes:
+        prefix: What head models put before the backbone's names, with its dot; empty where they put nothing.
+        embedding: Canonical name of the token embedding; one row a token.
+        token_rows: Other canonical names with one row a token.
+        tied: Name -> the canonical name it always equals.
+        output: Name of the output matrix, which equals ``embedding`` when ``tie_word_embeddings`` holds.
+        ties: Value of ``tie_word_embeddings`` where the configuration does not say.
+        ignored: Pattern of stray names that published files hold and the model does not use.
+    """
+
+    prefix: str = ""
+    embedding: str = "embeddings.word_embeddings.weight"
+    token_rows: tuple[str, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+    output: str = ""
+    ties: bool = True
+    ignored: str = ""
+
+
+def _masked(prefix: str) -> Family:
+    """BERT and its kin with the ``cls.predictions`` head."""
+    return Family(prefix, token_rows=("cls.predictions.bias",), output="cls.predictions.decoder.weight",
+                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"})
+
+
+def _roberta() -> Family:
+    return Family("roberta.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
+                  tied={"lm_head.decoder.bias": "lm_head.bias"})
+
+
+def _t5(ties: bool) -> Family:
+    return Family(embedding="shared.weight", output="lm_head.weight", ties=ties, token_rows=("lm_head.weight",),
+                  tied={"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"},
+                  ignored=r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight")
+
+
+def _causal() -> Family:
+    return Family("model.", embedding="embed_tokens.weight", output="lm_head.weight", ties=False,
+                  token_rows=("lm_head.weight",))
+
+
+#: model_type -> its facts. A new family is one line here.
+FAMILIES: dict[str, Family] = {
+    "bert": _masked("bert."),
+    "distilbert": Family("distilbert.", token_rows=("vocab_projector.bias",), output="vocab_projector.weight"),
+    "roberta": _roberta(),
+    "xlm-roberta": _roberta(),
+    "camembert": _roberta(),
+    "mpnet": Family("mpnet.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
+                    tied={"lm_head.decoder.bias": "lm_head.bias"}),
+    "electra": Family("electra.", token_rows=("generator_lm_head.bias",), output="generator_lm_head.weight"),
+    "t5": _t5(ties=True),
+    "mt5": _t5(ties=False),
+    "llama": _causal(),
+    "mistral": _causal(),
+    "qwen2": _causal(),
+}
+
+
+def family_of(model_type: str) -> Family:
+    """Returns the facts of a ``model_type``; of an undeclared one, what transformers' base class tells.
+
+    Raises:
+        KeyError: If transformers does not know the type either.
+    """
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    found: Any = MODEL_MAPPING[type(AutoConfig.for_model(model_type))]
+    prefix = (found[0] if isinstance(found, tuple) else found).base_model_prefix
+    return Family(prefix=f"{prefix}." if prefix else "")
+
+
+#: Where the layer's number stands in a canonical name, and, in an encoder-decoder, which side it is on.
+_LAYER = re.compile(r"^(?:(encoder|decoder)\.)?(?:transformer\.)?(?:layers?|block|h)\.(\d+)\.")
+
+
+def layer_of(name: str) -> tuple[str, int | None]:
+    """Returns where a canonical name stands: ``(side, number)``.
+
+    The side is ``"encoder"`` or ``"decoder"`` in an encoder-decoder (and ``"encoder"`` in BERT's own naming), ``""``
+    in a plain stack. Outside the layers the number is None and the side is ``"embeddings"``, ``"head"`` or ``"other"``.
+    """
+    match = _LAYER.match(name)
+    if match:
+        return match[1] or "", int(match[2])
+    if name.startswith(("embeddings.", "shared.", "embed_tokens.", "wte.", "wpe.")):
+        return "embeddings", None
+    return ("head" if name.split(".")[0] in HEADS else "other"), None

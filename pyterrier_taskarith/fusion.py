@@ -1,0 +1,124 @@
+"""Per-query min–max normalisation, and the paper's fusion of a first stage with a re-ranker."""
+
+import numbers
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith._identity import Configured
+
+
+def minmax(qids: pd.Series, scores: pd.Series) -> np.ndarray:
+    """Returns scores mapped to [0, 1] within each query (paper, §3.2).
+
+    Args:
+        qids: Query of each row.
+        scores: Score of each row.
+
+    Returns:
+        float64 array, in the rows' order; a query whose scores are all equal gets 0.
+    """
+    values = scores.to_numpy(dtype=np.float64)
+    groups = pd.Series(values).groupby(qids.to_numpy(), sort=False)
+    lowest, highest = groups.transform("min").to_numpy(), groups.transform("max").to_numpy()
+    spread = highest - lowest
+    return np.divide(values - lowest, spread, out=np.zeros_like(values), where=spread > 0)
+
+
+class MinMax(Configured):
+    """Maps the scores of each query to [0, 1]; equal scores become 0.
+
+    Example:
+        >>> bm25 >> (0.5 * MinMax() + 0.5 * (reranker >> MinMax()))  # doctest: +SKIP
+    """
+
+    schematic = {"label": "MinMax", "help_url": "https://doi.org/10.1145/3726302.3730216"}
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Returns the frame with normalised scores and their ranks.
+
+        Args:
+            inp: qid, docno, score.
+
+        Raises:
+            pt.validate.InputValidationError: If a column is missing.
+        """
+        pt.validate.result_frame(inp, extra_columns=["score"], context=self)
+        return with_scores(inp, minmax(inp["qid"], inp["score"]) if len(inp) else [])
+
+    def __repr__(self) -> str:
+        return "MinMax()"
+
+
+class Mix(Configured):
+    """w·minmax(re-ranker) + (1 − w)·minmax(incoming): the paper's fusion, tunable by its one ``weight``.
+
+    The paper's λ is BM25's weight: ``weight`` = 1 − λ.
+
+    Example:
+        >>> bm25 >> Mix(reranker, weight=0.5)  # doctest: +SKIP
+    """
+
+    TUNABLE = ("weight",)
+    schematic = {"label": "Mix", "help_url": "https://doi.org/10.1145/3726302.3730216",
+                 "inner_pipelines_mode": "linked"}
+
+    def __init__(self, reranker: pt.Transformer, weight: float = 0.5) -> None:
+        """Wraps a re-ranker.
+
+        Args:
+            reranker: A transformer that scores exactly the rows it is given.
+            weight: The re-ranker's weight w, in [0, 1].
+
+        Raises:
+            ValueError: If the weight is no number in [0, 1].
+        """
+        self.reranker = reranker
+        self._weight = 0.0
+        self.weight = weight
+
+    @property
+    def weight(self) -> float:
+        """The re-ranker's weight w, in [0, 1]; 1 − w is the first stage's."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, value: float) -> None:
+        if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+            raise ValueError(f"weight={value!r}: the re-ranker's weight must be a number from 0 to 1")
+        self._weight = float(value)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Returns the frame with the mixed scores and their ranks.
+
+        Args:
+            inp: qid, docno, score of the first stage, and what the re-ranker needs.
+
+        Raises:
+            pt.validate.InputValidationError: If a column is missing.
+            ValueError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
+        """
+        pt.validate.result_frame(inp, extra_columns=["score", *self._wanted()], context=self)
+        scored = self.reranker.transform(inp)
+        if not len(inp):
+            return with_scores(inp, [])
+        ours = scored.set_index(["qid", "docno"])["score"]
+        rows = pd.MultiIndex.from_frame(inp[["qid", "docno"]])
+        if rows.has_duplicates:
+            qid, docno = rows[rows.duplicated()][0]
+            raise ValueError(f"the frame has document {docno!r} twice for query {qid!r}; drop duplicates before Mix")
+        if len(ours) != len(rows) or not ours.index.isin(rows).all():
+            raise ValueError(f"{self.reranker} returned {len(ours)} rows for {len(rows)}; Mix needs a re-ranker that "
+                             "scores exactly the rows it is given")
+        neural = minmax(inp["qid"], ours.reindex(rows).reset_index(drop=True))
+        return with_scores(inp, self.weight * neural + (1 - self.weight) * minmax(inp["qid"], inp["score"]))
+
+    def _wanted(self) -> list[str]:
+        """Returns the columns that the re-ranker needs, as far as it tells."""
+        configurations = pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]
+        return [column for column in configurations[0] if column not in ("qid", "docno", "score")]
+
+    def __repr__(self) -> str:
+        return f"Mix({self.reranker!r}, weight={self.weight:g})"

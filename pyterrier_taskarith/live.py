@@ -1,0 +1,158 @@
+"""One living model for all variants of a re-ranker: weights switched in place, scores remembered."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyterrier_taskarith.arithmetic import LiveWeights, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.cache import ScoreCache
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.scorers import Memo, Scorer, ScorerError, ScorerOptions, make_scorer
+
+MEMO_BYTES = 64 * 2**20
+#: ``resident="auto"`` keeps Θ_T and τ in memory where three float32 models take less than this share of what is free.
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What makes a living model, beside its weights' sources.
+
+    Attributes:
+        scorer: "auto" or a scorer's name.
+        dtype: "auto", "float32", "float16" or "bfloat16".
+        device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
+        batch_tokens: See ScorerOptions.
+        max_length: See ScorerOptions.
+        truncation: See ScorerOptions.
+        resident: "auto", "memory" or "stream".
+        cache: Folder of scores kept between processes, or None.
+        verbose: Whether to show progress.
+    """
+
+    scorer: str = "auto"
+    dtype: str = "auto"
+    device: str | None = None
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    truncation: str = "keep_prompt"
+    resident: str = "auto"
+    cache: str | None = None
+    verbose: bool = True
+
+
+class LiveModel:
+    """A module, its weights' sources, and the scores it gave."""
+
+    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LiveOptions) -> None:
+        """Plans the merge, then loads the module.
+
+        Raises:
+            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
+        """
+        self.options = options
+        self.plan: MergePlan = make_plan(ranker, vectors)
+        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dtype = self._dtype(options.dtype, device)
+        self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
+            dtype, device, options.batch_tokens, options.max_length, options.truncation, options.verbose))
+        self.resident = self._resident(options.resident, device)
+        self.weights = LiveWeights(self.scorer.module, self.plan, self.resident)
+        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=250)
+        self._cache = ScoreCache(options.cache) if options.cache is not None else None
+        self._lock = threading.RLock()
+
+    def score(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        """Scores pairs with the weights of a setting; a pair is scored once, as long as the memo holds it.
+
+        Args:
+            setting: Which weights.
+            queries: n strings.
+            texts: n strings.
+
+        Returns:
+            float32 array of n scores, in the order given.
+
+        Raises:
+            ScorerError: If a score is not finite.
+        """
+        setting = setting.normal
+        with self._lock:
+            keys = self._keys(setting, queries, texts)
+            known = {key: score for key in keys if (score := self._memo.get(key)) is not None}
+            missing = {key: place for place, key in enumerate(keys) if key not in known}
+            if self._cache is not None and missing:
+                for key, score in self._cache.get(list(missing)).items():
+                    known[key] = score
+                    self._memo.put(key, score, 8)
+                    del missing[key]
+            if missing:
+                self.weights.set(setting)
+                places = list(missing.values())
+                scores = self.scorer.score([queries[place] for place in places], [texts[place] for place in places],
+                                           setting)
+                self._check(scores, setting)
+                new = dict(zip(missing, map(float, scores), strict=True))
+                for key, score in new.items():
+                    self._memo.put(key, score, 8)
+                if self._cache is not None:
+                    self._cache.put(new.items())
+                known.update(new)
+            return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
+
+    def _check(self, scores: np.ndarray, setting: Setting) -> None:
+        bad = int((~np.isfinite(scores)).sum())
+        if bad:
+            raise ScorerError(f"{bad} of {len(scores)} scores are NaN or infinite with {setting}; "
+                              f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
+
+    def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+        head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=16).digest()
+        digests = {text: hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+                   for text in {*queries, *texts}}
+        return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
+
+    def _identity(self, setting: Setting) -> list[object]:
+        """What decides a score beside query and text; hashes of the weights where scores outlive the process."""
+        if self._cache is None:
+            return [setting.variant, setting.alphas]
+        kind, _, name = setting.variant.partition(".")
+        parts: list[object] = [self.scorer.facts, self.plan.ranker.fingerprint, kind]
+        if kind == "merged":
+            parts += [(alpha, self.plan.vectors[vector].fingerprint) for vector, alpha in setting.alphas]
+        elif kind != "ranker":
+            parts.append(self.plan.vectors[name or next(iter(self.plan.vectors))].fingerprint)
+        return parts
+
+    def _dtype(self, name: str, device: torch.device) -> torch.dtype:
+        if name != "auto":
+            return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[name]
+        if device.type == "cpu":
+            return torch.float32
+        return next((dtype for dtype in map(self.plan.ranker.dtype, self.plan.merged) if dtype.is_floating_point),
+                    torch.float32)
+
+    def _resident(self, choice: str, device: torch.device) -> str:
+        if choice != "auto":
+            return choice
+        size = 4 * sum(int(torch.Size(shape).numel()) for shape in self.plan.ranker.shapes.values())
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+        # The live weights are there already; Θ_T and τ come beside them.
+        return "memory" if 2 * size < MEMORY_SHARE * free else "stream"
+
+
+def _free_memory() -> int:
+    """Returns the bytes that can be had without swapping."""
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,0 +1,280 @@
+"""TaskArithReranker: task arithmetic as a PyTerrier transformer."""
+
+import math
+import numbers
+import tempfile
+import threading
+import warnings
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyterrier as pt
+
+from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith._identity import Configured
+from pyterrier_taskarith.arithmetic import Layers, Merge, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.live import LiveModel, LiveOptions
+from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
+
+Source = str | Path | Checkpoint
+#: The one vector of a re-ranker made from ``domain`` and ``base``.
+DOMAIN = "domain"
+#: Living models by what they are made of, so that variants and copies with another α share one.
+_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LiveModel]" = weakref.WeakValueDictionary()
+_MODELS_LOCK = threading.Lock()
+
+
+class TaskArithReranker(Configured):
+    """Re-ranks with Θ' = Θ_T + α(Θ_D − Θ_0) (paper, eq. 2).
+
+    Nothing is loaded until the first frame with rows. Setting ``alpha`` only marks the weights as stale.
+
+    Example:
+        >>> r = TaskArithReranker("castorini/monot5-base-msmarco", "razent/SciFive-base-Pubmed_PMC",
+        ...                       "google-t5/t5-base", alpha=0.7)                     # doctest: +SKIP
+        >>> bm25 >> pt.text.get_text(dataset, "text") >> Mix(r, weight=0.5)           # doctest: +SKIP
+    """
+
+    TUNABLE = ("alpha",)
+    schematic = {"label": "TaskArith", "help_url": "https://doi.org/10.1145/3726302.3730216"}
+
+    def __init__(self, ranker: Source, domain: Source | None = None, base: Source | None = None,
+                 alpha: float | Mapping[str, float] = 1.0, *,
+                 vectors: TaskVector | Mapping[str, TaskVector] | None = None, variant: str = "merged",
+                 scorer: str = "auto", layers: str | None = None,
+                 truncation: str = "keep_prompt", dtype: str = "auto", device: str | None = None,
+                 batch_tokens: int | None = None, max_length: int | None = None, text_field: str = "text",
+                 resident: str = "auto", cache: str | Path | None = None, verbose: bool = True) -> None:
+        """States which models; give either ``domain`` and ``base``, or ``vectors``.
+
+        Args:
+            ranker: Θ_T: a hub id ``org/name[@revision]``, a folder, a weight file, or a Checkpoint.
+            domain: Θ_D.
+            base: Θ_0.
+            alpha: α, any finite real number; with several vectors, one for all or one by name.
+            vectors: Task vectors by name, or one vector.
+            variant: "merged", or "ranker", "domain", "base" to score with Θ_T, Θ_D, Θ_0 by the same function (with
+                several vectors, "domain.name" and "base.name"). :meth:`variants` sets it.
+            scorer: "auto", "bi-encoder" or "seq2seq".
+            layers: Restricts the task vector to layers, such as "0-5" or "decoder.3,embeddings".
+            truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as the models were trained and
+                pyterrier_t5 scores; "paper" cuts from the right, as the paper's evaluation did.
+            dtype: "auto" (float32 on a CPU, the checkpoint's own on a GPU), "float32", "float16" or "bfloat16".
+            device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
+            batch_tokens: Tokens in a batch, padding included; None: by the device.
+            max_length: Tokens of an input; None: what the model states.
+            text_field: The column with the text.
+            resident: "memory" keeps Θ_T and τ beside the live weights (three float32 models), "stream" reads them at
+                each change of α, "auto" takes "memory" where it fits in half of what is free.
+            cache: Folder where scores are kept between processes.
+            verbose: Whether to show progress.
+
+        Raises:
+            ValueError: If an argument is none of these.
+        """
+        self.ranker = Checkpoint(ranker).source
+        self.domain = None if domain is None else Checkpoint(domain).source
+        self.base = None if base is None else Checkpoint(base).source
+        self.vectors = vectors
+        if (domain is None) != (base is None) or (domain is None) == (vectors is None):
+            raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors")
+        if vectors is not None and not vectors:
+            raise ValueError("vectors is empty; give at least one TaskVector")
+        self.layers = layers
+        self._vectors_used = self._make_vectors()
+        self.variant, self.scorer, self.truncation, self.dtype, self.resident = (
+            variant, scorer, truncation, dtype, resident)
+        self.device = None if device is None else str(device)
+        self.batch_tokens, self.max_length = batch_tokens, max_length
+        self.text_field, self.verbose = text_field, verbose
+        self.cache = None if cache is None else str(cache)
+        self._check_choices()
+        self.alpha = alpha
+        self._model: LiveModel | None = None
+
+    def _check_choices(self) -> None:
+        for name, choices in (("scorer", ("auto", *SCORERS)), ("truncation", TRUNCATIONS),
+                              ("dtype", ("auto", "float32", "float16", "bfloat16")),
+                              ("resident", ("auto", "memory", "stream"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        for name in ("batch_tokens", "max_length"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name}={value!r}: must be a whole number of tokens, or None")
+        kind, _, vector = self.variant.partition(".")
+        if kind not in ("merged", "ranker", "domain", "base") or (vector and vector not in self._vectors_used):
+            raise ValueError(f"variant={self.variant!r}: choose 'merged', 'ranker', 'domain' or 'base' "
+                             "(of one of several vectors: 'domain.name')")
+
+    def _make_vectors(self) -> dict[str, TaskVector]:
+        if self.vectors is None:
+            found = {DOMAIN: TaskVector(self.domain or "", self.base or "")}
+        elif isinstance(self.vectors, TaskVector):
+            found = {DOMAIN: self.vectors}
+        else:
+            found = dict(self.vectors)
+        if self.layers is None:
+            return found
+        Layers(self.layers)
+        return {name: vector.layers(self.layers) for name, vector in found.items()}
+
+    @property
+    def alpha(self) -> float | dict[str, float]:
+        """The scaling factor α; a new value takes effect at the next frame with rows."""
+        return self._alpha
+
+    @alpha.setter
+    def alpha(self, value: float | Mapping[str, float]) -> None:
+        if isinstance(value, Mapping):
+            unknown = [name for name in value if name not in self._vectors_used]
+            absent = [name for name in self._vectors_used if name not in value]
+            if unknown or absent:
+                raise ValueError(f"alpha must name each of {list(self._vectors_used)}: unknown {unknown}, "
+                                 f"absent {absent}")
+            self._alpha: float | dict[str, float] = {name: _real(alpha, name) for name, alpha in value.items()}
+        else:
+            self._alpha = _real(value, "")
+
+    def get_parameter(self, name: str) -> Any:  # noqa: ANN401
+        """Returns an argument, or ``alpha.name`` of one vector."""
+        kind, _, vector = name.partition(".")
+        if kind == "alpha" and vector in self._vectors_used:
+            return self._alphas()[vector]
+        return super().get_parameter(name)
+
+    def set_parameter(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """Sets an argument, or ``alpha.name`` of one vector."""
+        kind, _, vector = name.partition(".")
+        if kind == "alpha" and vector in self._vectors_used:
+            self.alpha = {**self._alphas(), vector: value}
+        elif name == "alpha":
+            self.alpha = value
+        elif name in self.configuration():
+            raise ValueError(f"{name} cannot be changed on a living re-ranker; use r.copy({name}=…)")
+        else:
+            super().set_parameter(name, value)
+
+    def _alphas(self) -> dict[str, float]:
+        if isinstance(self._alpha, dict):
+            return dict(self._alpha)
+        return dict.fromkeys(self._vectors_used, self._alpha)
+
+    @property
+    def setting(self) -> Setting:
+        """The weights this re-ranker scores with."""
+        alphas = tuple(self._alphas().items()) if self.variant == "merged" else ()
+        return Setting(self.variant, alphas)
+
+    @property
+    def plan(self) -> MergePlan:
+        """What the merge does to every parameter of Θ_T; made without reading weights."""
+        return self._model.plan if self._model is not None else make_plan(Checkpoint(self.ranker), self._vectors_used)
+
+    @property
+    def model(self) -> LiveModel:
+        """The living model; loaded by the first use, shared with variants and copies."""
+        if self._model is None:
+            with _MODELS_LOCK:
+                options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
+                                      self.truncation, self.resident, self.cache, self.verbose)
+                ranker = Checkpoint(self.ranker)
+                paths = [file.path for file in ranker.files]
+                paths += [path for vector in self._vectors_used.values() for term in vector.terms
+                          for path in term.difference.paths()]
+                key = (self.ranker, str(self._vectors_used), options, tuple(map(_stamp, paths)))
+                self._model = _MODELS.get(key)
+                if self._model is None:
+                    self._model = _MODELS[key] = LiveModel(ranker, self._vectors_used, options)
+        return self._model
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Scores every row; rows, index, order and other columns stay.
+
+        Args:
+            inp: qid, docno, query and the text column.
+
+        Returns:
+            The frame with ``score`` (float) and ``rank``.
+
+        Raises:
+            pt.validate.InputValidationError: If a column is missing.
+            ValueError: If a text or query is no string (with the docnos), or the models do not fit each other.
+        """
+        pt.validate.result_frame(inp, extra_columns=["query", self.text_field], context=self)
+        if not len(inp):
+            return with_scores(inp, [])
+        if "query_0" in inp.columns:
+            warnings.warn("the frame has a rewritten query (query_0): the re-ranker sees the rewritten one, often "
+                          "without its punctuation. Put pt.rewrite.reset() before the re-ranker", stacklevel=2)
+        queries, texts = self._strings(inp, "query"), self._strings(inp, self.text_field)
+        return with_scores(inp, self.model.score(self.setting, queries, texts))
+
+    @staticmethod
+    def _strings(inp: pd.DataFrame, column: str) -> list[str]:
+        values = inp[column].tolist()
+        bad = [docno for docno, value in zip(inp["docno"], values, strict=True) if not isinstance(value, str)]
+        if bad:
+            some = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
+            raise ValueError(f"column {column!r} holds no text for {len(bad)} rows, docno {some}; fill it "
+                             "(pt.text.get_text) or drop the rows")
+        return values
+
+    def variants(self) -> dict[str, "TaskArithReranker"]:
+        """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one live model and one tokenisation.
+
+        With several vectors there is a Θ_0 and a Θ_D for each; of vectors that are no plain Θ_D − Θ_0 there is none.
+        """
+        several = len(self._vectors_used) > 1
+        found = {}
+        for symbol, kind in (("Θ_0", "base"), ("Θ_D", "domain")):
+            for name, vector in self._vectors_used.items():
+                if vector.difference is not None:
+                    found[f"{symbol}.{name}" if several else symbol] = f"{kind}.{name}" if several else kind
+        return {symbol: self.copy(variant=variant)
+                for symbol, variant in {**found, "Θ_T": "ranker", "Θ'": "merged"}.items()}
+
+    def copy(self, **changed: object) -> "TaskArithReranker":
+        """Returns a re-ranker with some arguments changed; it shares the live model where only α or the variant is."""
+        made = super().copy(**changed)
+        if set(changed) <= {"alpha", "variant"}:
+            made._model = self._model
+        return made
+
+    def save(self, folder: str | Path, *, dtype: str | None = None) -> Path:
+        """Writes Θ' at the present α as an ordinary model folder; see :meth:`Merge.save`."""
+        if self.variant != "merged":
+            raise ValueError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
+        return Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas()).save(folder, dtype=dtype)
+
+    def to_monot5(self) -> pt.Transformer:
+        """Returns pyterrier_t5's ``MonoT5ReRanker`` with the weights of Θ' at the present α, in float32."""
+        from pyterrier_t5 import MonoT5ReRanker
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(self.save(Path(folder) / "merged", dtype="float32"))
+            return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
+
+    def __repr__(self) -> str:
+        alpha = self._alpha if isinstance(self._alpha, dict) else f"{self._alpha:g}"
+        made_of = f"{self.domain!r}, {self.base!r}" if self.vectors is None else f"vectors={self.vectors!r}"
+        others = [f"{attribute.name}={attribute.value!r}" for attribute in pt.inspect.transformer_attributes(self)
+                  if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")
+                  and attribute.value != attribute.init_default_value]
+        return f"TaskArithReranker({', '.join([repr(self.ranker), made_of, f'alpha={alpha}', *others])})"
+
+
+def _real(value: object, name: str) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(float(value)):
+        raise ValueError(f"alpha{f' of {name}' if name else ''} is {value!r}: it must be a finite real number")
+    return float(value)
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    """Returns what changes when a file does."""
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -1,0 +1,81 @@
+"""Length-sorted batches under a token budget, and the loop that runs them."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+logger = logging.getLogger("pyterrier_taskarith")
+
+#: Tokens in a batch, padding included. Small batches stay in a CPU's caches; a GPU wants to be filled.
+CPU_TOKENS, GPU_TOKENS = 2048, 32768
+
+
+def default_budget(device: torch.device) -> int:
+    """Returns the token budget for a device."""
+    return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+
+
+def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Yields int64 arrays of positions: sorted by length, longest first, rows × longest row ≤ budget.
+
+    A row longer than the budget gets a batch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, budget // max(1, int(lengths[order[start]])))
+        yield order[start:start + rows]
+        start += rows
+
+
+def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns token ids and attention mask, both int64 (rows, longest), padded on the right."""
+    longest = max(1, *(len(row) for row in rows))
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for position, row in enumerate(rows):
+        ids[position, :len(row)] = row
+        mask[position, :len(row)] = 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+
+
+def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray], None], *, verbose: bool = False,
+                label: str = "", unit: str = "texts") -> int:
+    """Runs a step over all positions in batches; on a GPU out of memory, halves the budget and goes on.
+
+    Args:
+        lengths: Tokens of each item.
+        budget: Tokens a batch.
+        step: Called with the positions of one batch; must be repeatable.
+        verbose: Whether to show a progress bar.
+        label: Its caption.
+        unit: What it counts.
+
+    Returns:
+        The budget that worked.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: If a single item does not fit.
+    """
+    sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
+    with tqdm(total=len(lengths), desc=label, unit=unit, disable=not verbose or not len(lengths), leave=False) as bar:
+        while len(left):
+            done = []
+            try:
+                for batch in token_batches(sizes[left], budget):
+                    step(left[batch])
+                    done.append(batch)
+                    bar.update(len(batch))
+                return budget
+            except torch.cuda.OutOfMemoryError:
+                longest = int(sizes[left].max())
+                if budget <= longest:
+                    raise
+                budget = max(budget // 2, longest)
+                torch.cuda.empty_cache()
+                logger.warning("out of GPU memory: going on with batches of %d tokens", budget)
+                left = np.delete(left, np.concatenate(done)) if done else left
+    return budget

@@ -1,0 +1,116 @@
+"""Bi-encoders: query and document embedded apart, compared by cosine or dot product."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.scorers._batches import pad, run_batches
+from pyterrier_taskarith.scorers._memo import Memo
+from pyterrier_taskarith.scorers._module import build_module
+from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
+from pyterrier_taskarith.scorers._scorer import MEMO_BYTES, Scorer, ScorerOptions
+
+
+class BiEncoder(Scorer):
+    """Scores as sentence-transformers does, embedding each distinct text once per weights."""
+
+    def __init__(self, checkpoint: Checkpoint, options: ScorerOptions) -> None:
+        """Builds the scorer of a sentence-transformers folder, or of a bare encoder (mean pooling, cosine).
+
+        Raises:
+            ScorerError: If its folder asks for something that is not supported.
+        """
+        from transformers import AutoModel
+
+        self.recipe = read_recipe(checkpoint.located.root, checkpoint.located.weights, options.device)
+        module = build_module(checkpoint, AutoModel, dtype=options.dtype, device=options.device, optional=("pooler.",))
+        if getattr(module, "pooler", None) is not None:
+            setattr(module, "pooler", None)  # noqa: B010 - typed as a module; an embedding is pooled from the last layer, not from this head
+        super().__init__(checkpoint, module, options)
+        position_limit = int(checkpoint.config.get("max_position_embeddings", 512))
+        self.max_length = options.max_length or self.recipe.max_length or min(self.tokenizer.model_max_length,
+                                                                              position_limit)
+        self._embeddings: Memo[np.ndarray] = Memo(MEMO_BYTES)
+        self.texts_embedded = 0
+        self._prompt_tokens = {kind: self._count_prompt(text) for kind, text in self.recipe.prompts.items()}
+
+    def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
+        """Returns the similarity of each pair; see :class:`Scorer`."""
+        distinct_queries, of_query = _distinct(queries)
+        distinct_texts, of_text = _distinct(texts)
+        ours = torch.from_numpy(self.embed("query", distinct_queries, weights))
+        theirs = torch.from_numpy(self.embed("document", distinct_texts, weights))
+        similarity = SIMILARITIES[self.recipe.similarity]
+        scores = np.empty(len(texts), dtype=np.float32)
+        for start in range(0, len(texts), 4096):
+            rows = slice(start, start + 4096)
+            scores[rows] = similarity(ours[of_query[rows]], theirs[of_text[rows]]).numpy()
+        self.pairs_scored += len(texts)
+        return scores
+
+    def embed(self, kind: str, texts: Sequence[str], weights: Hashable) -> np.ndarray:
+        """Embeds texts with the module's present weights.
+
+        Args:
+            kind: "query" or "document".
+            texts: n distinct strings.
+            weights: What names the present weights; embeddings are remembered by it.
+
+        Returns:
+            float32 array (n, d).
+        """
+        known = [self._embeddings.get((weights, kind, text)) for text in texts]
+        new = [position for position, embedding in enumerate(known) if embedding is None]
+        tokens = self.tokens(kind, [texts[position] for position in new])
+        self.texts_embedded += len(new)
+
+        def step(batch: np.ndarray) -> None:
+            embeddings = self._forward(kind, [tokens[position] for position in batch])
+            for position, embedding in zip(batch, embeddings, strict=True):
+                known[new[position]] = embedding
+                self._embeddings.put((weights, kind, texts[new[position]]), embedding, embedding.nbytes)
+
+        self.budget = run_batches([len(row) for row in tokens], self.budget, step, verbose=self.options.verbose,
+                                  label=f"embedding ({kind})")
+        return np.stack(known) if known else np.empty((0, 0), dtype=np.float32)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def _forward(self, kind: str, rows: list[np.ndarray]) -> list[np.ndarray]:
+        ids, mask = pad(rows, self.tokenizer.pad_token_id or 0, self.options.device)
+        hidden = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+        if not self.recipe.pool_prompt:
+            mask[:, :self._prompt_tokens[kind]] = 0
+        pooled = torch.cat([POOLINGS[name](hidden, mask) for name in self.recipe.poolings], dim=-1).float()
+        for apply in self.recipe.after:
+            pooled = apply(pooled)
+        # A copy a row: a view would keep its whole batch alive in the memo.
+        return [row.copy() for row in pooled.cpu().numpy()]
+
+    def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
+        prompted = [self.recipe.prompts[kind] + text for text in texts]
+        if self.recipe.lower_case:
+            prompted = [text.lower() for text in prompted]
+        return self.tokenizer(prompted, truncation=True, max_length=self.max_length)["input_ids"]
+
+    def _count_prompt(self, prompt: str) -> int:
+        if not prompt:
+            return 0
+        ids = self.tokenizer(prompt)["input_ids"]
+        return len(ids) - (ids[-1] in (self.tokenizer.sep_token_id, self.tokenizer.eos_token_id))
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What decides a score beside the weights."""
+        recipe = self.recipe
+        return {**super().facts, "max_length": self.max_length, "pooling": recipe.poolings,
+                "modules": len(recipe.after), "similarity": recipe.similarity, "prompts": recipe.prompts,
+                "lower": recipe.lower_case}
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Returns the distinct texts and, for each text, its place among them."""
+    place: dict[str, int] = {}
+    places = np.fromiter((place.setdefault(text, len(place)) for text in texts), dtype=np.int64, count=len(texts))
+    return list(place), places

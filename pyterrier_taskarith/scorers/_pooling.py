@@ -1,0 +1,160 @@
+"""Sentence embeddings from token embeddings, as sentence-transformers' modules declare them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+
+from pyterrier_taskarith.checkpoints import CheckpointError
+from pyterrier_taskarith.checkpoints._readers import open_weights
+from pyterrier_taskarith.scorers._errors import ScorerError
+
+#: Keys of the older 1_Pooling/config.json, in the order in which several are concatenated.
+_OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
+             "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+             "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken"}
+
+
+def _cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden[torch.arange(len(hidden), device=hidden.device), mask.int().argmax(1)]
+
+
+def _last(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    last = mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
+
+def _max(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden.masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(1)
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask.unsqueeze(-1).float()
+    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9)
+
+
+def _mean_sqrt(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask.unsqueeze(-1).float()
+    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9).sqrt()
+
+
+def _weighted_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32)
+    weights = (mask * places).unsqueeze(-1)
+    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9)
+
+
+#: Pooling mode -> (hidden (n, length, d), mask (n, length)) -> (n, d).
+POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cls": _cls, "max": _max, "mean": _mean, "mean_sqrt_len_tokens": _mean_sqrt, "weightedmean": _weighted_mean,
+    "lasttoken": _last}
+
+#: Similarity -> (queries (n, d), texts (n, d)) -> (n,); distances are negated, so that higher is better.
+SIMILARITIES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cosine": functional.cosine_similarity,
+    "dot": lambda queries, texts: (queries * texts).sum(-1),
+    "euclidean": lambda queries, texts: -(queries - texts).norm(dim=-1),
+    "manhattan": lambda queries, texts: -(queries - texts).abs().sum(-1),
+}
+
+
+@dataclass(frozen=True)
+class EmbeddingRecipe:
+    """How a bi-encoder makes and compares embeddings; everything is read from its folder.
+
+    Attributes:
+        poolings: Names in :data:`POOLINGS`, concatenated.
+        after: What is applied to the pooled (n, d) embeddings, in order.
+        similarity: Name in :data:`SIMILARITIES`.
+        max_length: Tokens of an input, or None where the folder does not say.
+        lower_case: Whether texts are lower-cased first.
+        prompts: Kind ("query", "document") -> text put before the input.
+        pool_prompt: Whether the prompt's tokens are pooled too.
+    """
+
+    poolings: tuple[str, ...] = ("mean",)
+    after: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+    similarity: str = "cosine"
+    max_length: int | None = None
+    lower_case: bool = False
+    prompts: dict[str, str] = field(default_factory=lambda: {"query": "", "document": ""})
+    pool_prompt: bool = True
+
+
+def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRecipe:
+    """Reads a sentence-transformers folder; one without ``modules.json`` is mean-pooled and compared by cosine.
+
+    Args:
+        root: The folder with ``modules.json``.
+        weights: The transformer's folder, with ``sentence_bert_config.json``.
+        device: Where dense layers after the pooling go.
+
+    Raises:
+        ScorerError: If it has a module, pooling or similarity that is not supported; nothing is assumed.
+    """
+    if not (root / "modules.json").is_file():
+        return EmbeddingRecipe()
+    poolings: tuple[str, ...] = ("mean",)
+    after: list[Callable[[torch.Tensor], torch.Tensor]] = []
+    pool_prompt = True
+    for module in _json(root / "modules.json")[1:]:
+        kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
+        if kind == "Pooling":
+            config = _json(folder / "config.json")
+            poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
+        elif kind == "Normalize":
+            after.append(functional.normalize)
+        elif kind == "Dense":
+            after.append(_dense(folder, device))
+        else:
+            raise ScorerError(f"{root / 'modules.json'}: module {kind!r} is not supported; Pooling, Normalize and "
+                              "Dense are")
+    about = _json(root / "config_sentence_transformers.json")
+    similarity = about.get("similarity_fn_name") or "cosine"
+    if similarity not in SIMILARITIES:
+        raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
+                          f"{', '.join(SIMILARITIES)} are")
+    transformer = _json(weights / "sentence_bert_config.json")
+    return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
+                           bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error})") from error
+
+
+def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    modes = config.get("pooling_mode") or [mode for key, mode in _OLD_KEYS.items() if config.get(key)] or "mean"
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    unknown = [mode for mode in modes if mode not in POOLINGS]
+    if unknown:
+        raise ScorerError(f"{folder / 'config.json'}: pooling {unknown} is not supported; {', '.join(POOLINGS)} are")
+    return modes
+
+
+def _prompts(about: dict[str, Any]) -> dict[str, str]:
+    """Returns the prompts that sentence-transformers' encode_query and encode_document use."""
+    prompts = {name: text for name, text in (about.get("prompts") or {}).items() if text}
+    default = prompts.get(about.get("default_prompt_name") or "", "")
+    document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
+    return {"query": prompts.get("query", default), "document": document}
+
+
+def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    config = _json(folder / "config.json")
+    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
+    if activation not in ("Tanh", "Identity", "ReLU", "GELU"):
+        raise ScorerError(f"{folder / 'config.json'}: activation {activation!r} is not supported")
+    activate = getattr(torch.nn, activation)()
+    state = {name: file.tensor(name).float().to(device) for file in open_weights(folder) for name in file.shapes()}
+    weight, bias = state["linear.weight"], state.get("linear.bias")
+    return lambda embeddings: activate(functional.linear(embeddings, weight, bias))

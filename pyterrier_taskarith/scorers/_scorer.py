@@ -1,0 +1,88 @@
+"""What every scorer is and shares."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.scorers._batches import default_budget
+from pyterrier_taskarith.scorers._memo import Memo
+
+MEMO_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class ScorerOptions:
+    """What a user may set of a scorer.
+
+    Attributes:
+        dtype: Of the live weights and the computation.
+        device: Where it runs.
+        batch_tokens: Tokens in a batch, padding included; None: by the device.
+        max_length: Tokens of an input, special ones included; None: what the model states.
+        truncation: "keep_prompt" or "paper", for scorers with a prompt.
+        verbose: Whether to show progress.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    truncation: str = "keep_prompt"
+    verbose: bool = False
+
+
+class Scorer:
+    """Scores pairs of query and text with the module's present weights.
+
+    Attributes:
+        module: The living module; whoever sets its weights must tell :meth:`score` which they are.
+        pairs_scored: How many pairs were scored so far.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, module: torch.nn.Module, options: ScorerOptions) -> None:
+        self.checkpoint, self.options = checkpoint, options
+        self.module: Any = module
+        self.tokenizer: Any = checkpoint.tokenizer()
+        self.budget = options.batch_tokens or default_budget(options.device)
+        self.pairs_scored = 0
+        self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
+
+    def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
+        """Scores each query with the text at its place.
+
+        Args:
+            queries: n strings.
+            texts: n strings.
+            weights: What names the module's present weights; embeddings are remembered by it.
+
+        Returns:
+            float32 array of n scores, in the order given; higher is better.
+        """
+        raise NotImplementedError
+
+    def tokens(self, kind: str, texts: Sequence[str]) -> list[np.ndarray]:
+        """Returns the token ids of each text, int32; a text is tokenised once, whatever the weights.
+
+        Args:
+            kind: What the text is; the scorer's :meth:`_tokenise` treats kinds differently.
+            texts: Distinct or not.
+        """
+        found = {text: self._tokens.get((kind, text)) for text in texts}
+        new = [text for text, ids in found.items() if ids is None]
+        if new:
+            for text, ids in zip(new, self._tokenise(kind, new), strict=True):
+                found[text] = row = np.asarray(ids, dtype=np.int32)
+                self._tokens.put((kind, text), row, row.nbytes + len(text))
+        return [found[text] for text in texts]  # type: ignore[misc]
+
+    def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What decides a score beside the weights; part of the key under which scores are kept."""
+        return {"scorer": type(self).__name__, "dtype": str(self.options.dtype)}

