@@ -9,9 +9,12 @@ Example:
 
 from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.comparison import Comparison, compare, from_experiment
 from pyterrier_taskarith.fusion import MinMax, Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.scorers import ScorerError
+from pyterrier_taskarith.tuning import Tuned, plot_alpha, sweep, tune
 
-__all__ = ["Checkpoint", "CheckpointError", "Merge", "MergeError", "MergePlan", "MinMax", "Mix", "ScorerError",
-           "TaskArithReranker", "TaskVector"]
+__all__ = ["Checkpoint", "CheckpointError", "Comparison", "Merge", "MergeError", "MergePlan", "MinMax", "Mix",
+           "ScorerError", "TaskArithReranker", "TaskVector", "Tuned", "compare", "from_experiment", "plot_alpha",
+           "sweep", "tune"]

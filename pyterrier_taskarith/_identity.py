@@ -1,8 +1,10 @@
 """Transformers that come back from a parallel job as themselves."""
 
+import copy
 import os
 import uuid
 import weakref
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import pyterrier as pt
@@ -45,14 +47,24 @@ class Configured(pt.Transformer):
         return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copy()
+        inner = {name: copy.deepcopy(value, memo) for name, value in self.configuration().items()
+                 if isinstance(value, pt.Transformer)}
+        memo[id(self)] = made = self.copy(**inner)
+        return made
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.configuration() == other.configuration()  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
-        fixed = {name: value for name, value in self.configuration().items() if name not in self.TUNABLE}
-        return hash((type(self), repr(fixed)))
+        return hash((type(self), *(_hash(value) for name, value in self.configuration().items()
+                                   if name not in self.TUNABLE)))
+
+
+def _hash(value: object) -> int:
+    """Returns a hash that equal arguments share; a transformer's own, so that what is tuned inside it stays out."""
+    if isinstance(value, Mapping):
+        return hash(frozenset(value.items()))
+    return hash(value) if isinstance(value, Hashable) else hash(type(value))
 
 
 def _revive(cls: type[Configured], token: tuple[int, str], configuration: dict[str, Any]) -> Configured:

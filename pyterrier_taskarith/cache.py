@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 
@@ -20,39 +21,29 @@ class ScoreCache:
         """
         self.path = Path(folder).expanduser() / "scores.sqlite3"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as connection:
+        with self._connect() as connection, connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL) WITHOUT ROWID")
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> closing[sqlite3.Connection]:
         # A connection a call: connections cross neither threads nor forks.
-        return sqlite3.connect(self.path, timeout=60)
+        return closing(sqlite3.connect(self.path, timeout=60))
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Returns the scores that are known."""
         found: dict[bytes, float] = {}
-        connection = self._connect()
-        try:
+        with self._connect() as connection:
             for start in range(0, len(keys), 500):
                 part = keys[start:start + 500]
                 marks = ",".join("?" * len(part))
                 found.update(connection.execute(f"SELECT key, score FROM scores WHERE key IN ({marks})", part))
-        finally:
-            connection.close()
         return found
 
     def put(self, scores: Iterable[tuple[bytes, float]]) -> None:
         """Keeps scores."""
-        connection = self._connect()
-        try:
-            with connection:
-                connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", scores)
-        finally:
-            connection.close()
+        with self._connect() as connection, connection:
+            connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", scores)
 
     def __len__(self) -> int:
-        connection = self._connect()
-        try:
+        with self._connect() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
-        finally:
-            connection.close()

@@ -19,8 +19,14 @@ def minmax(qids: pd.Series, scores: pd.Series) -> np.ndarray:
 
     Returns:
         float64 array, in the rows' order; a query whose scores are all equal gets 0.
+
+    Raises:
+        ValueError: If a score is NaN or infinite.
     """
     values = scores.to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        qid = qids.to_numpy()[~np.isfinite(values)][0]
+        raise ValueError(f"query {qid!r} has a score that is NaN or infinite; it cannot be mapped to [0, 1]")
     groups = pd.Series(values).groupby(qids.to_numpy(), sort=False)
     lowest, highest = groups.transform("min").to_numpy(), groups.transform("max").to_numpy()
     spread = highest - lowest
@@ -86,7 +92,7 @@ class Mix(Configured):
 
     @weight.setter
     def weight(self, value: float) -> None:
-        if not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
             raise ValueError(f"weight={value!r}: the re-ranker's weight must be a number from 0 to 1")
         self._weight = float(value)
 
@@ -100,25 +106,27 @@ class Mix(Configured):
             pt.validate.InputValidationError: If a column is missing.
             ValueError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
         """
-        pt.validate.result_frame(inp, extra_columns=["score", *self._wanted()], context=self)
-        scored = self.reranker.transform(inp)
-        if not len(inp):
-            return with_scores(inp, [])
-        ours = scored.set_index(["qid", "docno"])["score"]
+        with pt.validate.any(inp, context=self) as form:
+            for columns in self._wanted():
+                form.result_frame(["score", *columns])
         rows = pd.MultiIndex.from_frame(inp[["qid", "docno"]])
         if rows.has_duplicates:
             qid, docno = rows[rows.duplicated()][0]
             raise ValueError(f"the frame has document {docno!r} twice for query {qid!r}; drop duplicates before Mix")
-        if len(ours) != len(rows) or not ours.index.isin(rows).all():
+        scored = self.reranker.transform(inp)
+        if not len(inp):
+            return with_scores(inp, [])
+        ours = scored.set_index(["qid", "docno"])["score"]
+        if len(ours) != len(rows) or ours.index.has_duplicates or not ours.index.isin(rows).all():
             raise ValueError(f"{self.reranker} returned {len(ours)} rows for {len(rows)}; Mix needs a re-ranker that "
                              "scores exactly the rows it is given")
         neural = minmax(inp["qid"], ours.reindex(rows).reset_index(drop=True))
         return with_scores(inp, self.weight * neural + (1 - self.weight) * minmax(inp["qid"], inp["score"]))
 
-    def _wanted(self) -> list[str]:
-        """Returns the columns that the re-ranker needs, as far as it tells."""
-        configurations = pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]
-        return [column for column in configurations[0] if column not in ("qid", "docno", "score")]
+    def _wanted(self) -> list[list[str]]:
+        """Returns the sets of columns that the re-ranker can do with, as far as it tells."""
+        forms = pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]
+        return [[column for column in form if column not in ("qid", "docno", "score")] for form in forms]
 
     def __repr__(self) -> str:
         return f"Mix({self.reranker!r}, weight={self.weight:g})"

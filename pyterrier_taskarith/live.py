@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 from pyterrier_taskarith.arithmetic import LiveWeights, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.cache import ScoreCache
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.scorers import Memo, Scorer, ScorerError, ScorerOptions, make_scorer
+from pyterrier_taskarith.scorers import Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
 MEMO_BYTES = 64 * 2**20
+#: Endings of a model's own files beside its weights: configuration and tokenizer.
+_SETTINGS = (".json", ".txt", ".model")
 #: ``resident="auto"`` keeps Θ_T and τ in memory where three float32 models take less than this share of what is free.
 MEMORY_SHARE = 0.5
 
@@ -65,8 +68,9 @@ class LiveModel:
             dtype, device, options.batch_tokens, options.max_length, options.truncation, options.verbose))
         self.resident = self._resident(options.resident, device)
         self.weights = LiveWeights(self.scorer.module, self.plan, self.resident)
-        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=250)
+        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=300)
         self._cache = ScoreCache(options.cache) if options.cache is not None else None
+        self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
         self._lock = threading.RLock()
 
     def score(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -115,8 +119,7 @@ class LiveModel:
 
     def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
         head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=16).digest()
-        digests = {text: hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-                   for text in {*queries, *texts}}
+        digests = {text: digest(text) for text in {*queries, *texts}}
         return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
 
     def _identity(self, setting: Setting) -> list[object]:
@@ -124,7 +127,7 @@ class LiveModel:
         if self._cache is None:
             return [setting.variant, setting.alphas]
         kind, _, name = setting.variant.partition(".")
-        parts: list[object] = [self.scorer.facts, self.plan.ranker.fingerprint, kind]
+        parts: list[object] = [self.scorer.facts, self.plan.ranker.fingerprint, self._settings, kind]
         if kind == "merged":
             parts += [(alpha, self.plan.vectors[vector].fingerprint) for vector, alpha in setting.alphas]
         elif kind != "ranker":
@@ -146,6 +149,37 @@ class LiveModel:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
         # The live weights are there already; Θ_T and τ come beside them.
         return "memory" if 2 * size < MEMORY_SHARE * free else "stream"
+
+
+def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
+    """Returns every file that a living model is made from: weights, configurations, tokenizers, further modules."""
+    paths = [file.path for file in ranker.files] + companions(ranker, *_checkpoints(vectors))
+    return paths + [path for vector in vectors.values() for term in vector.terms for path in term.difference.paths()]
+
+
+def companions(*checkpoints: Checkpoint) -> list[Path]:
+    """Returns the files beside the weights that decide a score: configurations, tokenizers, further modules."""
+    found: dict[Path, None] = {}
+    for located in (checkpoint.located for checkpoint in checkpoints):
+        for folder in (located.root, located.weights):
+            found |= {path: None for path in sorted(folder.iterdir()) if path.suffix in _SETTINGS and path.is_file()}
+        if (located.root / "modules.json").is_file():
+            for module in json.loads((located.root / "modules.json").read_text(encoding="utf-8"))[1:]:
+                found |= {path: None for path in sorted((located.root / module["path"]).glob("*")) if path.is_file()}
+    return list(found)
+
+
+def _checkpoints(vectors: Mapping[str, TaskVector]) -> list[Checkpoint]:
+    """Returns the checkpoints whose difference a vector is, for all vectors."""
+    differences = [term.difference for vector in vectors.values() for term in vector.terms]
+    return [checkpoint for difference in differences if isinstance(difference, CheckpointDifference)
+            for checkpoint in (difference.domain, difference.base)]
+
+
+def _digest(paths: list[Path]) -> str:
+    """Returns one hash of the files' names and contents, wherever they lie."""
+    parts = [(path.name, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()) for path in paths]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def _free_memory() -> int:

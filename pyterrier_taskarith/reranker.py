@@ -1,5 +1,6 @@
 """TaskArithReranker: task arithmetic as a PyTerrier transformer."""
 
+import copy
 import math
 import numbers
 import tempfile
@@ -17,7 +18,7 @@ from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
 from pyterrier_taskarith.arithmetic import Layers, Merge, MergePlan, Setting, TaskVector, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.live import LiveModel, LiveOptions
+from pyterrier_taskarith.live import LiveModel, LiveOptions, source_files
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
 Source = str | Path | Checkpoint
@@ -79,11 +80,15 @@ class TaskArithReranker(Configured):
         self.ranker = Checkpoint(ranker).source
         self.domain = None if domain is None else Checkpoint(domain).source
         self.base = None if base is None else Checkpoint(base).source
-        self.vectors = vectors
+        self.vectors = dict(vectors) if isinstance(vectors, Mapping) else vectors
         if (domain is None) != (base is None) or (domain is None) == (vectors is None):
             raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors")
-        if vectors is not None and not vectors:
+        if isinstance(vectors, Mapping) and not vectors:
             raise ValueError("vectors is empty; give at least one TaskVector")
+        named = vectors.items() if isinstance(vectors, Mapping) else [] if vectors is None else [("vectors", vectors)]
+        for name, vector in named:
+            if not isinstance(vector, TaskVector):
+                raise ValueError(f"{name} is {vector!r}: give a TaskVector, or TaskVectors by name")
         self.layers = layers
         self._vectors_used = self._make_vectors()
         self.variant, self.scorer, self.truncation, self.dtype, self.resident = (
@@ -94,7 +99,8 @@ class TaskArithReranker(Configured):
         self.cache = None if cache is None else str(cache)
         self._check_choices()
         self.alpha = alpha
-        self._model: LiveModel | None = None
+        # Shared by variants and copies with another α, so that whichever scores first loads the model for all.
+        self._loaded: list[LiveModel] = []
 
     def _check_choices(self) -> None:
         for name, choices in (("scorer", ("auto", *SCORERS)), ("truncation", TRUNCATIONS),
@@ -104,10 +110,11 @@ class TaskArithReranker(Configured):
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
         for name in ("batch_tokens", "max_length"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name}={value!r}: must be a whole number of tokens, or None")
-        kind, _, vector = self.variant.partition(".")
-        if kind not in ("merged", "ranker", "domain", "base") or (vector and vector not in self._vectors_used):
+        kind, dot, vector = self.variant.partition(".")
+        if kind not in ("merged", "ranker", "domain", "base") or (
+                dot and (kind not in ("domain", "base") or vector not in self._vectors_used)):
             raise ValueError(f"variant={self.variant!r}: choose 'merged', 'ranker', 'domain' or 'base' "
                              "(of one of several vectors: 'domain.name')")
 
@@ -126,7 +133,7 @@ class TaskArithReranker(Configured):
     @property
     def alpha(self) -> float | dict[str, float]:
         """The scaling factor α; a new value takes effect at the next frame with rows."""
-        return self._alpha
+        return dict(self._alpha) if isinstance(self._alpha, dict) else self._alpha
 
     @alpha.setter
     def alpha(self, value: float | Mapping[str, float]) -> None:
@@ -136,7 +143,7 @@ class TaskArithReranker(Configured):
             if unknown or absent:
                 raise ValueError(f"alpha must name each of {list(self._vectors_used)}: unknown {unknown}, "
                                  f"absent {absent}")
-            self._alpha: float | dict[str, float] = {name: _real(alpha, name) for name, alpha in value.items()}
+            self._alpha: float | dict[str, float] = {name: _real(value[name], name) for name in self._vectors_used}
         else:
             self._alpha = _real(value, "")
 
@@ -173,24 +180,23 @@ class TaskArithReranker(Configured):
     @property
     def plan(self) -> MergePlan:
         """What the merge does to every parameter of Θ_T; made without reading weights."""
-        return self._model.plan if self._model is not None else make_plan(Checkpoint(self.ranker), self._vectors_used)
+        return self._loaded[0].plan if self._loaded else make_plan(Checkpoint(self.ranker), self._vectors_used)
 
     @property
     def model(self) -> LiveModel:
         """The living model; loaded by the first use, shared with variants and copies."""
-        if self._model is None:
-            with _MODELS_LOCK:
+        with _MODELS_LOCK:
+            if not self._loaded:
                 options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
                                       self.truncation, self.resident, self.cache, self.verbose)
-                ranker = Checkpoint(self.ranker)
-                paths = [file.path for file in ranker.files]
-                paths += [path for vector in self._vectors_used.values() for term in vector.terms
-                          for path in term.difference.paths()]
-                key = (self.ranker, str(self._vectors_used), options, tuple(map(_stamp, paths)))
-                self._model = _MODELS.get(key)
-                if self._model is None:
-                    self._model = _MODELS[key] = LiveModel(ranker, self._vectors_used, options)
-        return self._model
+                # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
+                ranker, vectors = Checkpoint(self.ranker), copy.deepcopy(self._vectors_used)
+                key = (self.ranker, str(vectors), options, tuple(map(_stamp, source_files(ranker, vectors))))
+                model = _MODELS.get(key)
+                if model is None:
+                    model = _MODELS[key] = LiveModel(ranker, vectors, options)
+                self._loaded.append(model)
+            return self._loaded[0]
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Scores every row; rows, index, order and other columns stay.
@@ -217,11 +223,11 @@ class TaskArithReranker(Configured):
     @staticmethod
     def _strings(inp: pd.DataFrame, column: str) -> list[str]:
         values = inp[column].tolist()
-        bad = [docno for docno, value in zip(inp["docno"], values, strict=True) if not isinstance(value, str)]
+        bad = [docno for docno, value in zip(inp["docno"], values, strict=True) if not _is_text(value)]
         if bad:
             some = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
-            raise ValueError(f"column {column!r} holds no text for {len(bad)} rows, docno {some}; fill it "
-                             "(pt.text.get_text) or drop the rows")
+            raise ValueError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "
+                             f"{some}; fill it (pt.text.get_text) or drop the rows")
         return values
 
     def variants(self) -> dict[str, "TaskArithReranker"]:
@@ -242,7 +248,7 @@ class TaskArithReranker(Configured):
         """Returns a re-ranker with some arguments changed; it shares the live model where only α or the variant is."""
         made = super().copy(**changed)
         if set(changed) <= {"alpha", "variant"}:
-            made._model = self._model
+            made._loaded = self._loaded
         return made
 
     def save(self, folder: str | Path, *, dtype: str | None = None) -> Path:
@@ -252,9 +258,16 @@ class TaskArithReranker(Configured):
         return Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas()).save(folder, dtype=dtype)
 
     def to_monot5(self) -> pt.Transformer:
-        """Returns pyterrier_t5's ``MonoT5ReRanker`` with the weights of Θ' at the present α, in float32."""
+        """Returns pyterrier_t5's ``MonoT5ReRanker`` with the weights of Θ' at the present α, in float32.
+
+        Raises:
+            ValueError: If the ranker is no T5 model, or the variant is not "merged".
+        """
         from pyterrier_t5 import MonoT5ReRanker
 
+        if Checkpoint(self.ranker).config["model_type"] != "t5":
+            raise ValueError(f"{self.ranker} is no T5 model, and MonoT5ReRanker scores with T5 alone; r.save(folder) "
+                             "writes the merged model for other libraries")
         with tempfile.TemporaryDirectory() as folder:
             path = str(self.save(Path(folder) / "merged", dtype="float32"))
             return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
@@ -266,6 +279,16 @@ class TaskArithReranker(Configured):
                   if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")
                   and attribute.value != attribute.init_default_value]
         return f"TaskArithReranker({', '.join([repr(self.ranker), made_of, f'alpha={alpha}', *others])})"
+
+
+def _is_text(value: object) -> bool:
+    """Returns whether a value is a string that has a UTF-8 form, as tokenizers demand."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _real(value: object, name: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.arithmetic._layers import Layers
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, family_of, match_rows
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
 from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
@@ -36,6 +37,10 @@ class Difference(Protocol):
         """The configuration of the model it was taken from."""
 
     @property
+    def selections(self) -> tuple[tuple[Layers, ...], ...]:
+        """What it was restricted to: a parameter that lies in all layers of none of them is kept, not missed."""
+
+    @property
     def fingerprint(self) -> str:
         """A sha256 that changes when any weight of it does."""
 
@@ -54,6 +59,8 @@ class Difference(Protocol):
 
 class CheckpointDifference:
     """τ = Θ_D − Θ_0 (paper, eq. 1), read from the two checkpoints when asked."""
+
+    selections: tuple[tuple[Layers, ...], ...] = ((),)
 
     def __init__(self, domain: Checkpoint, base: Checkpoint) -> None:
         self.domain, self.base = domain, base
@@ -79,6 +86,17 @@ class CheckpointDifference:
                           us=f"Θ_D {self.domain.source!r}", them=f"Θ_0 {self.base.source!r}")
 
     @cached_property
+    def by_token(self) -> frozenset[str]:
+        """Parameters with one row a token in both checkpoints; empty where their rows match one to one."""
+        if self.rows is None:
+            return frozenset()
+        family = family_of(str(self.domain.config["model_type"]))
+        ours, theirs = self.domain.shapes, self.base.shapes
+        return frozenset(name for name in (family.embedding, *family.token_rows) if name in ours and name in theirs
+                         and ours[name][0] == ours[family.embedding][0]
+                         and theirs[name][0] == theirs[family.embedding][0] and ours[name][1:] == theirs[name][1:])
+
+    @cached_property
     def vocabulary(self) -> Mapping[str, int] | None:
         """Token -> row of τ."""
         known = self.domain.vocabulary or self.base.vocabulary
@@ -94,14 +112,12 @@ class CheckpointDifference:
         Raises:
             MergeError: If one of them differs in shape outside the vocabulary.
         """
-        family = family_of(str(self.domain.config["model_type"]))
-        by_token = {family.embedding, *family.token_rows}
         shapes, differ = {}, []
         for name, ours in self.domain.shapes.items():
             theirs = self.base.shapes.get(name)
             if theirs is None:
                 continue
-            if self.rows is not None and name in by_token and ours[1:] == theirs[1:]:
+            if self.rows is not None and name in self.by_token:
                 shapes[name] = (len(self.rows.ours), *ours[1:])
             elif ours == theirs:
                 shapes[name] = ours
@@ -131,13 +147,13 @@ class CheckpointDifference:
             MergeError: If a value is NaN or infinite.
         """
         domain, base = self.domain.tensor(name), self.base.tensor(name)
-        if self.rows is not None and self.shapes[name] != tuple(domain.shape):
+        if self.rows is not None and name in self.by_token:
             domain = domain[torch.from_numpy(self.rows.ours)]
-        if self.rows is not None and self.shapes[name] != tuple(base.shape):
             base = base[torch.from_numpy(self.rows.theirs)]
         value = torch.sub(domain.to(torch.float32), base.to(torch.float32))
         if not torch.isfinite(value.sum()):
-            for label, tensor in ((f"Θ_D {self.domain.source!r}", domain), (f"Θ_0 {self.base.source!r}", base)):
+            for label, tensor in ((f"Θ_D {self.domain.source!r}", domain), (f"Θ_0 {self.base.source!r}", base),
+                                  (self.label, value)):
                 check_finite(tensor, name, label)
         return value
 
@@ -192,6 +208,11 @@ class SavedDifference:
     def config(self) -> Mapping[str, Any]:
         """The configuration of the domain model, kept in the file."""
         return self._about["config"]
+
+    @cached_property
+    def selections(self) -> tuple[tuple[Layers, ...], ...]:
+        """The layers that each of its terms was restricted to."""
+        return tuple(tuple(map(Layers, texts)) for texts in self._about["selections"])
 
     @property
     def fingerprint(self) -> str:

@@ -1,6 +1,7 @@
 """The weights of a living module, set to Θ_0, Θ_D, Θ_T or Θ' in place."""
 
 import logging
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,8 +90,13 @@ class LiveWeights:
         """Sets the module's weights; nothing happens where it has them already.
 
         Raises:
-            MergeError: If a checkpoint lacks what the variant needs, or holds NaN or infinity.
+            MergeError: If a checkpoint lacks what the variant needs or holds NaN or infinity, or the setting has an α
+                that is not finite or is of no vector of the plan.
         """
+        for name, alpha in setting.alphas:
+            if name not in self.plan.vectors or not math.isfinite(alpha):
+                raise MergeError(f"α of {name!r} is {alpha}: it must be a finite number, of one of the vectors "
+                                 f"{', '.join(self.plan.vectors)}")
         setting = setting.normal
         with self._lock, torch.no_grad():
             if setting == self.current:

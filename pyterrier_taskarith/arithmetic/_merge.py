@@ -1,12 +1,15 @@
 """Θ' = Θ_T + Σ α_i τ_i (paper, eq. 2) as something to read or save."""
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import torch
 
 from pyterrier_taskarith.arithmetic._difference import check_finite
+from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._plan import MergePlan, make_plan
 from pyterrier_taskarith.arithmetic._task_vector import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch
@@ -22,13 +25,18 @@ class Merge:
             ranker: Θ_T.
             vectors: Task vectors by name.
             alphas: One α for each of them.
+
+        Raises:
+            MergeError: If a vector has no α, or an α no vector, or is not finite.
         """
+        if set(vectors) != set(alphas) or not all(map(math.isfinite, alphas.values())):
+            raise MergeError(f"alphas={dict(alphas)}: give one finite number for each vector, {', '.join(vectors)}")
         self.ranker, self.vectors, self.alphas = ranker, dict(vectors), dict(alphas)
 
     def __add__(self, vector: object) -> "Merge":
         if not isinstance(vector, TaskVector):
             return NotImplemented
-        name = f"vector{len(self.vectors) + 1}"
+        name = next(name for name in (f"vector{number}" for number in count(2)) if name not in self.vectors)
         return Merge(self.ranker, {**self.vectors, name: vector}, {**self.alphas, name: 1.0})
 
     def __sub__(self, vector: object) -> "Merge":

@@ -112,7 +112,7 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
     rows = {term: _match(ranker, term) for term in every}
     entries = [_entry(name, shape, ranker, every, rows) for name, shape in ranker.shapes.items()]
     problems = [entry.why.removeprefix(_PROBLEM) for entry in entries if entry.why.startswith(_PROBLEM)]
-    if not any(entry.merged for entry in entries) and (problems or not every):
+    if not any(name in term.difference.shapes for term in every for name in ranker.shapes):
         labels = ", ".join(term.difference.label for term in every) or "no vector"
         raise MergeError(f"Θ_T {ranker.source!r} and {labels} have no parameter in common. "
                          "Are they of the same architecture?")

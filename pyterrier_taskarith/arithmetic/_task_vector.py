@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, Difference, SavedDifference
 from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, is_head
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,12 @@ class Term:
 
     def selects(self, name: str) -> bool:
         """Returns whether the term's layers include a parameter."""
-        return all(name in layers for layers in self.layers)
+        return any(all(name in layers for layers in (*selection, *self.layers))
+                   for selection in self.difference.selections)
 
     def __str__(self) -> str:
-        scale = "" if self.scale == 1 else f"{self.scale:g}·"
+        # Every digit: models are told apart by this text, and a recipe must give the same weights again.
+        scale = "" if self.scale == 1 else f"{self.scale!r}·".replace(".0·", "·")
         return f"{scale}({self.difference.label}){''.join(f'[{layers.text}]' for layers in self.layers)}"
 
 
@@ -93,19 +95,21 @@ class TaskVector:
     def __mul__(self, factor: object) -> "TaskVector":
         if not isinstance(factor, numbers.Real):
             return NotImplemented
-        number = float(factor)
-        if not math.isfinite(number):
-            raise MergeError(f"a task vector cannot be multiplied by {factor}")
-        return self.of(replace(term, scale=term.scale * number) for term in self.terms)
+        return self._scaled([term.scale * float(factor) for term in self.terms], f"multiplied by {factor}")
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: object) -> "TaskVector":
         if not isinstance(divisor, numbers.Real):
             return NotImplemented
-        if divisor == 0:
-            raise MergeError("a task vector cannot be divided by 0")
-        return self.of(replace(term, scale=term.scale / float(divisor)) for term in self.terms)
+        if divisor == 0 or math.isinf(divisor):
+            raise MergeError(f"a task vector cannot be divided by {divisor}")
+        return self._scaled([term.scale / float(divisor) for term in self.terms], f"divided by {divisor}")
+
+    def _scaled(self, scales: list[float], done: str) -> "TaskVector":
+        if not all(map(math.isfinite, scales)):
+            raise MergeError(f"a task vector cannot be {done}: its scale must stay a finite number")
+        return self.of(replace(term, scale=scale) for term, scale in zip(self.terms, scales, strict=True))
 
     def __neg__(self) -> "TaskVector":
         return -1.0 * self
@@ -154,22 +158,30 @@ class TaskVector:
             path: Where; an existing file is replaced.
 
         Raises:
-            MergeError: If the terms are not over the same vocabulary.
+            MergeError: If the terms are not over the same vocabulary, or one lacks what another has.
         """
         path = Path(path)
         first = self.terms[0].difference
         state: dict[str, torch.Tensor] = {}
-        for name in first.shapes:
+        for name in dict.fromkeys(name for term in self.terms for name in term.difference.shapes):
             for term in self.terms:
-                if not term.covers(name):
+                if not term.selects(name):
                     continue
-                if term.difference.shapes[name] != first.shapes[name] or term.difference.vocabulary != first.vocabulary:
+                if not term.covers(name):
+                    if is_head(name):
+                        continue
+                    raise MergeError(f"{name!r} is absent from {term.difference.lacking(name)}; save the terms one by "
+                                     "one")
+                value = term.difference.tensor(name).mul_(term.scale)
+                if term.difference.vocabulary != first.vocabulary or state.get(name, value).shape != value.shape:
                     raise MergeError(f"{term} and {self.terms[0]} have different vocabularies or shapes ({name}); save "
                                      "them one by one")
-                value = term.difference.tensor(name).mul_(term.scale)
                 state[name] = state[name].add_(value) if name in state else value
+        selections = [[layers.text for layers in (*selection, *term.layers)]
+                      for term in self.terms for selection in term.difference.selections]
         metadata = {"format": FORMAT, "recipe": json.dumps(str(self)), "config": json.dumps(dict(first.config)),
-                    "vocabulary": json.dumps(first.vocabulary)}
+                    "vocabulary": json.dumps(first.vocabulary), "selections": json.dumps(selections)}
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             save_file(state, temporary, metadata=metadata)

@@ -65,13 +65,17 @@ class Checkpoint:
         path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-            family_of(config["model_type"])
         except FileNotFoundError as error:
             raise CheckpointError(f"{self.folder} is no checkpoint: it has no config.json") from error
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise CheckpointError(f"{path} is no JSON object ({error})") from error
-        except KeyError as error:
-            raise CheckpointError(f"{path} states no model_type that transformers knows (got {error})") from error
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{path} is no JSON object (but a {type(config).__name__})")
+        try:
+            family_of(str(config.get("model_type")))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} states no model_type that transformers knows "
+                                  f"(got {config.get('model_type')!r})") from error
         return config
 
     @cached_property
@@ -141,9 +145,14 @@ class Checkpoint:
         from transformers import AutoTokenizer
 
         try:
-            return AutoTokenizer.from_pretrained(self.folder)
-        except (OSError, ValueError) as error:
+            found = AutoTokenizer.from_pretrained(self.folder)
+        except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.source} has no tokenizer that transformers can load ({error})") from error
+        names = found.vocab_files_names.values()
+        if names and not any((self.folder / name).is_file() for name in names):
+            # transformers 5 makes up an empty tokenizer then.
+            raise CheckpointError(f"{self.source} has no tokenizer: none of {', '.join(names)} is in {self.folder}")
+        return found
 
     @cached_property
     def fingerprint(self) -> str:

@@ -10,13 +10,14 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
-from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
+from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES, shard_names
 
 _HUB_ID = re.compile(r"^[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?$")
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "README.md"]
@@ -75,7 +76,7 @@ def _transformer_folder(root: Path) -> Path:
         raise CheckpointError(f"{modules} is no list of sentence-transformers modules ({error!r})") from error
     if kind.rsplit(".", 1)[-1] != "Transformer":
         raise CheckpointError(f"{modules}: the first module is {kind!r}; only a Transformer can be merged")
-    if not (root / folder).resolve().is_relative_to(root.resolve()):
+    if ".." in Path(folder).parts or not (root / folder).resolve().is_relative_to(root.resolve()):
         raise CheckpointError(f"{modules} names the folder {folder!r}, which lies outside {root}; refused")
     return root / folder
 
@@ -83,20 +84,22 @@ def _transformer_folder(root: Path) -> Path:
 def _fetch(source: str) -> Path:
     """Downloads the small files, then the weights in the best format there is; offline, uses the hub's cache."""
     repo, _, revision = source.partition("@")
-    revision = revision or None  # type: ignore[assignment]
     try:
-        root = Path(snapshot_download(repo, revision=revision, allow_patterns=_SMALL_FILES))
+        root = _snapshot(repo, revision or None)
+        commit = root.name  # from here on, so that all files are of one commit even if the hub's branch moves
         folder = _transformer_folder(root).relative_to(root)
         for name in WEIGHT_FILES:
             if name.endswith(".index.json"):
-                index = root / folder / name
-                shards = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
-                for shard in sorted(shards):
-                    hf_hub_download(repo, (folder / shard).as_posix(), revision=revision)
+                shards = shard_names(root / folder / name) if (root / folder / name).is_file() else []
+                for shard in shards:
+                    hf_hub_download(repo, (folder / shard).as_posix(), revision=commit)
                 if shards:
                     return root
-            elif _download(repo, (folder / name).as_posix(), revision):
+            elif _download(repo, (folder / name).as_posix(), commit):
                 return root
+    except HFValidationError as error:
+        raise CheckpointError(f"{source}: no such folder or file, and no hub id of the form org/name[@revision]"
+                              ) from error
     except GatedRepoError as error:
         raise CheckpointError(f"{repo} is gated: accept its licence on its hub page, then log in with "
                               "`hf auth login` (or set HF_TOKEN)") from error
@@ -111,12 +114,21 @@ def _fetch(source: str) -> Path:
     raise CheckpointError(f"{source} has none of {', '.join(WEIGHT_FILES)} on the hub or in its cache")
 
 
-def _download(repo: str, name: str, revision: str | None) -> bool:
-    """Returns whether the repository has the file; it is then in the cache."""
+def _snapshot(repo: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=_SMALL_FILES))
+    except LocalEntryNotFoundError as error:
+        # Newer hub clients refuse a cached folder that lacks any file of the patterns, a README say: ours may do.
+        cached = getattr(error, "snapshot_path", None)
+        if cached is None:
+            raise
+        return Path(cached)
+
+
+def _download(repo: str, name: str, revision: str) -> bool:
+    """Returns whether the repository has the file (offline: whether the cache has); it is then in the cache."""
     try:
         hf_hub_download(repo, name, revision=revision)
-    except LocalEntryNotFoundError:
-        return False
     except EntryNotFoundError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
 
-#: Weight files by preference. Only these exact names are opened: other ``.bin`` files may be unsafe pickles.
-WEIGHT_FILES = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
-                "pytorch_model.bin")
+#: Weight files by preference, which is transformers' own. Only these exact names are opened: other ``.bin`` files may
+#: be unsafe pickles.
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                "pytorch_model.bin.index.json")
 
 
 class WeightFile(Protocol):
@@ -92,16 +94,20 @@ class BinFile:
                 # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
                 state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
             except pickle.UnpicklingError as error:
+                if not _is_pickle(self.path):
+                    raise CheckpointError(f"{self.path} is no file that PyTorch wrote. Is the download complete, or is "
+                                          "it a git-lfs pointer?") from error
                 raise CheckpointError(
-                    f"{self.path} holds something other than tensors, which would run code on loading; refused. "
-                    f"Ask its author for safetensors, or convert it where you trust it. ({_first_line(error)})"
+                    f"{self.path} holds something other than tensors{_refused(error)}, which would run code on "
+                    "loading; refused. Ask its author for safetensors, or convert it where you trust it"
                 ) from error
             except (RuntimeError, OSError, EOFError, ValueError) as error:
                 raise CheckpointError(f"{self.path} cannot be read as PyTorch weights ({_first_line(error)}). "
                                       "Is the download complete?") from error
             if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
                 raise CheckpointError(f"{self.path} holds no plain mapping of names to tensors")
-            self._state = dict(state)
+            # A saved nn.Parameter would drag gradients along.
+            self._state = {str(name): value.detach() for name, value in state.items()}
         return self._state
 
     def _facts(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -145,25 +151,48 @@ def open_file(path: Path) -> WeightFile:
     return SafetensorsFile(path) if path.suffix == ".safetensors" else BinFile(path)
 
 
-def _shards(index: Path) -> list[Path]:
+def shard_names(index: Path) -> list[str]:
+    """Returns the names of the files that a shard index lists, all of them beside it.
+
+    Raises:
+        CheckpointError: If it is no index, or names a file elsewhere.
+    """
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is no shard index: it needs a 'weight_map' of tensor name to file name "
-                              f"({error})") from error
-    paths = []
+                              f"({error!r})") from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or name in (".", ".."):
             raise CheckpointError(f"{index} names the shard {name!r}, which is not a file of its own folder; refused")
-        if not (index.parent / name).is_file():
-            raise CheckpointError(f"{index} names the shard {name!r}, which is absent. Is the download complete?")
-        paths.append(index.parent / name)
+    return sorted(names)
+
+
+def _shards(index: Path) -> list[Path]:
+    paths = [index.parent / name for name in shard_names(index)]
+    for path in paths:
+        if not path.is_file():
+            raise CheckpointError(f"{index} names the shard {path.name!r}, which is absent. Is the download complete?")
     return paths
 
 
-def _is_zip(path: Path) -> bool:
+def _starts_with(path: Path, *heads: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        return file.read(4).startswith(heads)
+
+
+def _is_zip(path: Path) -> bool:
+    return _starts_with(path, b"PK\x03\x04")
+
+
+def _is_pickle(path: Path) -> bool:
+    return _is_zip(path) or _starts_with(path, b"\x80")
+
+
+def _refused(error: BaseException) -> str:
+    """Returns what PyTorch would not load; the rest of its message tells how to run the file's code."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f" ({named[1]})" if named else ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -30,14 +30,14 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
     """Returns token -> row of the tokenizer in a folder, or None where there is no tokenizer.
 
     Read from the tokenizer's own files in this order: ``tokenizer.json``, ``vocab.txt``, ``vocab.json``, a
-    sentencepiece model; then ``added_tokens.json``.
+    sentencepiece model; then ``added_tokens.json``. XLM-RoBERTa's ``sentencepiece.bpe.model`` is not read: its rows
+    are not that model's.
 
     Raises:
         CheckpointError: If a tokenizer file cannot be read.
     """
     for name, read in (("tokenizer.json", _tokenizers), ("vocab.txt", _lines), ("vocab.json", _json),
-                       ("spiece.model", _sentencepiece), ("tokenizer.model", _sentencepiece),
-                       ("sentencepiece.bpe.model", _sentencepiece)):
+                       ("spiece.model", _sentencepiece), ("tokenizer.model", _sentencepiece)):
         path = folder / name
         if path.is_file():
             try:
@@ -105,7 +105,8 @@ def _tokenizers(path: Path) -> Mapping[str, int]:
 
 
 def _lines(path: Path) -> Mapping[str, int]:
-    return {line.rstrip("\n"): row for row, line in enumerate(path.open(encoding="utf-8"))}
+    with path.open(encoding="utf-8") as lines:
+        return {line.rstrip("\n"): row for row, line in enumerate(lines)}
 
 
 def _json(path: Path) -> Mapping[str, int]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -11,11 +12,18 @@ logger = logging.getLogger("pyterrier_taskarith")
 
 #: Tokens in a batch, padding included. Small batches stay in a CPU's caches; a GPU wants to be filled.
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
+#: Batches side by side on a CPU, at most: each holds its own activations.
+MAX_WORKERS = 8
 
 
 def default_budget(device: torch.device) -> int:
     """Returns the token budget for a device."""
     return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+
+
+def default_workers(device: torch.device) -> int:
+    """Returns how many batches to compute side by side on a device."""
+    return min(MAX_WORKERS, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
 def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -42,14 +50,17 @@ def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device) -> tuple[
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
-def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray], None], *, verbose: bool = False,
-                label: str = "", unit: str = "texts") -> int:
+def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray], None], *, workers: int = 1,
+                verbose: bool = False, label: str = "", unit: str = "texts") -> int:
     """Runs a step over all positions in batches; on a GPU out of memory, halves the budget and goes on.
 
     Args:
         lengths: Tokens of each item.
         budget: Tokens a batch.
-        step: Called with the positions of one batch; must be repeatable.
+        step: Called with the positions of one batch; must be repeatable, and safe in several threads at once where
+            there are several workers.
+        workers: Batches computed side by side, each on its share of the threads. On a CPU this beats splitting every
+            small product over all threads, most of all where other processes want the cores too.
         verbose: Whether to show a progress bar.
         label: Its caption.
         unit: What it counts.
@@ -63,19 +74,37 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
     sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
     with tqdm(total=len(lengths), desc=label, unit=unit, disable=not verbose or not len(lengths), leave=False) as bar:
         while len(left):
-            done = []
+            done: list[np.ndarray] = []
+            batches = [left[batch] for batch in token_batches(sizes[left], budget)]
             try:
-                for batch in token_batches(sizes[left], budget):
-                    step(left[batch])
+                for batch in _run(batches, step, workers):
                     done.append(batch)
                     bar.update(len(batch))
                 return budget
             except torch.cuda.OutOfMemoryError:
+                left = np.setdiff1d(left, np.concatenate(done)) if done else left
                 longest = int(sizes[left].max())
                 if budget <= longest:
                     raise
                 budget = max(budget // 2, longest)
-                torch.cuda.empty_cache()
-                logger.warning("out of GPU memory: going on with batches of %d tokens", budget)
-                left = np.delete(left, np.concatenate(done)) if done else left
+            # Here, as the error held on to the failed batch's tensors.
+            torch.cuda.empty_cache()
+            logger.warning("out of GPU memory: going on with batches of %d tokens", budget)
     return budget
+
+
+def _run(batches: list[np.ndarray], step: Callable[[np.ndarray], None], workers: int) -> Iterator[np.ndarray]:
+    """Yields each batch once its step is done, in order."""
+    if workers == 1 or len(batches) == 1:
+        for batch in batches:
+            step(batch)
+            yield batch
+        return
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, "taskarith", torch.set_num_threads, (max(1, threads // workers),))
+    try:
+        for batch, _ in zip(batches, pool.map(step, batches), strict=True):
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a thread's own number, but also what threads made later start with

@@ -4,10 +4,13 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._memo import Memo
+from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
 from pyterrier_taskarith.scorers._scorer import MEMO_BYTES, Scorer, ScorerOptions
@@ -29,12 +32,30 @@ class BiEncoder(Scorer):
         if getattr(module, "pooler", None) is not None:
             setattr(module, "pooler", None)  # noqa: B010 - typed as a module; an embedding is pooled from the last layer, not from this head
         super().__init__(checkpoint, module, options)
-        position_limit = int(checkpoint.config.get("max_position_embeddings", 512))
-        self.max_length = options.max_length or self.recipe.max_length or min(self.tokenizer.model_max_length,
-                                                                              position_limit)
+        if self.recipe.lower_case:
+            own = self.tokenizer.backend_tokenizer
+            own.normalizer = Normalizers([Lowercase(), *([own.normalizer] if own.normalizer else [])])
+        self.max_length = self._limit(options.max_length)
         self._embeddings: Memo[np.ndarray] = Memo(MEMO_BYTES)
         self.texts_embedded = 0
         self._prompt_tokens = {kind: self._count_prompt(text) for kind, text in self.recipe.prompts.items()}
+
+    def _limit(self, asked: int | None) -> int:
+        """Returns the tokens of an input, special ones included.
+
+        Raises:
+            ScorerError: If more are asked for than the model has positions, or fewer than the special tokens.
+        """
+        embeddings = getattr(self.module, "embeddings", None)
+        # RoBERTa's and MPNet's positions start after the padding's.
+        unused = getattr(embeddings, "padding_idx", None)
+        positions = int(self.checkpoint.config.get("max_position_embeddings", 512)) - (
+            0 if unused is None else int(unused) + 1)
+        special = self.tokenizer.num_special_tokens_to_add()
+        if asked is not None and not special < asked <= positions:
+            raise ScorerError(f"max_length={asked}: {self.checkpoint.source} has {positions} positions, and "
+                              f"{special} of them go to special tokens")
+        return asked or min(self.recipe.max_length or self.tokenizer.model_max_length, positions)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the similarity of each pair; see :class:`Scorer`."""
@@ -61,7 +82,8 @@ class BiEncoder(Scorer):
         Returns:
             float32 array (n, d).
         """
-        known = [self._embeddings.get((weights, kind, text)) for text in texts]
+        keys = [(weights, kind, digest(text)) for text in texts]
+        known = [self._embeddings.get(key) for key in keys]
         new = [position for position, embedding in enumerate(known) if embedding is None]
         tokens = self.tokens(kind, [texts[position] for position in new])
         self.texts_embedded += len(new)
@@ -70,10 +92,10 @@ class BiEncoder(Scorer):
             embeddings = self._forward(kind, [tokens[position] for position in batch])
             for position, embedding in zip(batch, embeddings, strict=True):
                 known[new[position]] = embedding
-                self._embeddings.put((weights, kind, texts[new[position]]), embedding, embedding.nbytes)
+                self._embeddings.put(keys[new[position]], embedding, embedding.nbytes)
 
-        self.budget = run_batches([len(row) for row in tokens], self.budget, step, verbose=self.options.verbose,
-                                  label=f"embedding ({kind})")
+        self.budget = run_batches([len(row) for row in tokens], self.budget, step, workers=self.workers,
+                                  verbose=self.options.verbose, label=f"embedding ({kind})")
         return np.stack(known) if known else np.empty((0, 0), dtype=np.float32)  # type: ignore[arg-type]
 
     @torch.inference_mode()
@@ -90,8 +112,6 @@ class BiEncoder(Scorer):
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         prompted = [self.recipe.prompts[kind] + text for text in texts]
-        if self.recipe.lower_case:
-            prompted = [text.lower() for text in prompted]
         return self.tokenizer(prompted, truncation=True, max_length=self.max_length)["input_ids"]
 
     def _count_prompt(self, prompt: str) -> int:

@@ -17,6 +17,9 @@ from pyterrier_taskarith.scorers._errors import ScorerError
 _OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
              "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
              "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken"}
+#: Names that sentence-transformers has given to the transformer's own settings, by preference.
+_TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
+    "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
 
 
 def _cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -90,7 +93,7 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
 
     Args:
         root: The folder with ``modules.json``.
-        weights: The transformer's folder, with ``sentence_bert_config.json``.
+        weights: The transformer's folder, with ``sentence_bert_config.json`` or its older names.
         device: Where dense layers after the pooling go.
 
     Raises:
@@ -98,11 +101,14 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
     """
     if not (root / "modules.json").is_file():
         return EmbeddingRecipe()
-    poolings: tuple[str, ...] = ("mean",)
+    poolings: tuple[str, ...] = ()
     after: list[Callable[[torch.Tensor], torch.Tensor]] = []
     pool_prompt = True
     for module in _json(root / "modules.json")[1:]:
         kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
+        if (kind == "Pooling") == bool(poolings):
+            raise ScorerError(f"{root / 'modules.json'}: a bi-encoder is a Transformer, then one Pooling, then what "
+                              f"is applied to the pooled embedding; {kind!r} is not at its place")
         if kind == "Pooling":
             config = _json(folder / "config.json")
             poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
@@ -113,12 +119,14 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
         else:
             raise ScorerError(f"{root / 'modules.json'}: module {kind!r} is not supported; Pooling, Normalize and "
                               "Dense are")
+    if not poolings:
+        raise ScorerError(f"{root / 'modules.json'} names no Pooling, so how to make an embedding is not stated")
     about = _json(root / "config_sentence_transformers.json")
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
         raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
                           f"{', '.join(SIMILARITIES)} are")
-    transformer = _json(weights / "sentence_bert_config.json")
+    transformer: dict[str, Any] = next(filter(None, (_json(weights / name) for name in _TRANSFORMER_CONFIGS)), {})
     return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
                            bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
 
@@ -142,15 +150,21 @@ def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
 
 
 def _prompts(about: dict[str, Any]) -> dict[str, str]:
-    """Returns the prompts that sentence-transformers' encode_query and encode_document use."""
-    prompts = {name: text for name, text in (about.get("prompts") or {}).items() if text}
-    default = prompts.get(about.get("default_prompt_name") or "", "")
-    document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
-    return {"query": prompts.get("query", default), "document": document}
+    """Returns the prompts that sentence-transformers' encode_query and encode_document use.
+
+    They are those called "query" and "document": since both have a default, "passage" and the default prompt are not
+    looked at (sentence-transformers 5.7 and 6.2).
+    """
+    prompts = about.get("prompts") or {}
+    return {kind: prompts.get(kind) or "" for kind in ("query", "document")}
 
 
 def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     config = _json(folder / "config.json")
+    place = config.get("module_input_name") or "sentence_embedding"
+    if config.get("use_residual") or {place, config.get("module_output_name") or place} != {"sentence_embedding"}:
+        raise ScorerError(f"{folder / 'config.json'}: a residual connection, or other inputs and outputs than the "
+                          "pooled embedding, are not supported")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
     if activation not in ("Tanh", "Identity", "ReLU", "GELU"):
         raise ScorerError(f"{folder / 'config.json'}: activation {activation!r} is not supported")

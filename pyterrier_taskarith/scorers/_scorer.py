@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.scorers._batches import default_budget
-from pyterrier_taskarith.scorers._memo import Memo
+from pyterrier_taskarith.scorers._batches import default_budget, default_workers
+from pyterrier_taskarith.scorers._memo import Memo, digest
 
-MEMO_BYTES = 64 * 2**20
+#: For the tokens, and again for the embeddings.
+MEMO_BYTES = 96 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Scorer:
         self.module: Any = module
         self.tokenizer: Any = checkpoint.tokenizer()
         self.budget = options.batch_tokens or default_budget(options.device)
+        self.workers = default_workers(options.device)
         self.pairs_scored = 0
         self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
 
@@ -71,12 +73,12 @@ class Scorer:
             kind: What the text is; the scorer's :meth:`_tokenise` treats kinds differently.
             texts: Distinct or not.
         """
-        found = {text: self._tokens.get((kind, text)) for text in texts}
+        found = {text: self._tokens.get((kind, digest(text))) for text in texts}
         new = [text for text, ids in found.items() if ids is None]
         if new:
             for text, ids in zip(new, self._tokenise(kind, new), strict=True):
                 found[text] = row = np.asarray(ids, dtype=np.int32)
-                self._tokens.put((kind, text), row, row.nbytes + len(text))
+                self._tokens.put((kind, digest(text)), row, row.nbytes)
         return [found[text] for text in texts]  # type: ignore[misc]
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:

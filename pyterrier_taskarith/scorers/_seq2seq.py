@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, ties_embeddings
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
@@ -24,8 +24,8 @@ class Seq2Seq(Scorer):
         """Builds the scorer of a T5 or mT5 folder.
 
         Raises:
-            ScorerError: If the tokenizer does not have the prediction tokens as single, distinct tokens, or the
-                truncation is unknown.
+            ScorerError: If the tokenizer does not have the prediction tokens as single, distinct tokens, the
+                truncation is unknown, or ``max_length`` is too small for a prompt.
         """
         from transformers import AutoModelForSeq2SeqLM
 
@@ -46,6 +46,10 @@ class Seq2Seq(Scorer):
         self.max_length = options.max_length or int(checkpoint.config.get("n_positions", 512))
         self.end = [int(self.tokenizer.eos_token_id)]
         self.relevant = self._ids(["Relevant:"])[0]
+        if self.max_length <= len(self.relevant) + len(self.end):
+            raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: 'Relevant:' and "
+                              f"</s> alone are {len(self.relevant) + len(self.end)} tokens")
+        self._scaled = ties_embeddings(checkpoint.config)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns log P("true") of each pair; see :class:`Scorer`."""
@@ -55,8 +59,8 @@ class Seq2Seq(Scorer):
         def step(batch: np.ndarray) -> None:
             scores[batch] = self._forward([rows[position] for position in batch])
 
-        self.budget = run_batches([len(row) for row in rows], self.budget, step, verbose=self.options.verbose,
-                                  label="scoring", unit="pairs")
+        self.budget = run_batches([len(row) for row in rows], self.budget, step, workers=self.workers,
+                                  verbose=self.options.verbose, label="scoring", unit="pairs")
         self.pairs_scored += len(rows)
         return scores
 
@@ -79,7 +83,7 @@ class Seq2Seq(Scorer):
     def _forward(self, rows: list[np.ndarray]) -> np.ndarray:
         ids, mask = pad(rows, self.tokenizer.pad_token_id, self.options.device)
         encoded = self.module.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        logits = first_step(self.module, encoded, mask, self.rows)
+        logits = first_step(self.module, encoded, mask, self.rows, scaled=self._scaled)
         return logits.float().log_softmax(-1)[:, 1].cpu().numpy()
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
@@ -87,7 +91,9 @@ class Seq2Seq(Scorer):
         return self._ids([f"Query: {text} Document:" for text in texts] if kind == "query" else texts)
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        # No part of a prompt is ever longer than the whole.
+        return self.tokenizer(texts, add_special_tokens=False, truncation=True,
+                              max_length=self.max_length)["input_ids"]
 
     @property
     def facts(self) -> dict[str, object]:

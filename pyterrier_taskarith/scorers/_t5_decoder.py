@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 
-def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, *,  # noqa: ANN401
+               scaled: bool) -> torch.Tensor:
     """Returns the logits of a few tokens at the first decoder position.
 
     The decoder sees one token, so its self-attention is its value projection. In the cross-attention, q·(E W_k)ᵀ
@@ -18,6 +19,9 @@ def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torc
         encoded: The encoder's output, (n, length, d).
         mask: int (n, length); 0 marks padding.
         rows: int64 (k,), the tokens whose logits are wanted.
+        scaled: Whether the last hidden state is divided by √d before the output matrix: where that matrix is the
+            token embedding. Asked of the caller, because transformers 5 sets ``tie_word_embeddings`` in every loaded
+            configuration, mT5's too.
 
     Returns:
         (n, k), in the dtype of ``encoded``.
@@ -34,7 +38,7 @@ def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torc
         hidden = hidden + _cross(cross.EncDecAttention, cross.layer_norm(hidden), encoded, bias)
         hidden = feed_forward(hidden.unsqueeze(1)).squeeze(1)
     hidden = decoder.final_layer_norm(hidden)
-    if config.tie_word_embeddings:
+    if scaled:
         hidden = hidden * config.d_model ** -0.5
     return nn.functional.linear(hidden, model.lm_head.weight[rows])
 

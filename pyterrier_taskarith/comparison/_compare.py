@@ -1,0 +1,168 @@
+"""compare: from runs or transformers to a Comparison; from_experiment: from pt.Experiment's per-query values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import pandas as pd
+from ir_measures import Measure
+
+from pyterrier_taskarith.comparison._assemble import assemble
+from pyterrier_taskarith.comparison._comparison import Comparison
+from pyterrier_taskarith.comparison._evaluate import System, evaluate, named_systems
+from pyterrier_taskarith.comparison._frames import first_few
+from pyterrier_taskarith.comparison._procedure import Procedure
+from pyterrier_taskarith.measures import parse_measures
+
+TestName = Literal["t", "wilcoxon", "fisher"]
+CorrectionName = Literal["bonferroni", "holm"]
+
+
+def compare(
+    systems: Mapping[str, System] | Sequence[tuple[str, System]],
+    qrels: pd.DataFrame,
+    measures: str | Measure | Iterable[str | Measure],
+    *,
+    topics: pd.DataFrame | None = None,
+    baselines: str | Sequence[str] | None = None,
+    test: TestName = "t",
+    correction: CorrectionName | None = "bonferroni",
+    n_comparisons: int | None = None,
+    confidence: float = 0.99,
+    resamples: int = 100_000,
+    seed: int = 42,
+    verbose: bool = False,
+) -> Comparison:
+    """Compares systems with the best of some baselines, measure by measure.
+
+    The defaults are the paper's (§3.1): a Bonferroni-corrected two-sided paired Student's t-test at 99 % confidence,
+    where * marks a significant improvement over the best-performing baseline of that measure.
+
+    The queries that count are pt.Experiment's by default: those with judgements, among `topics` where topics are given.
+    A judged query for which a system retrieved nothing counts as 0, one without judgements is left out and reported.
+    The order of a run's rows never matters: ties are broken by docno, in most measures by trec_eval's rule.
+
+    Args:
+        systems: Name → run (a DataFrame with qid, docno, score) or transformer, in the order of the table's rows. A
+            transformer is run exactly once; where systems share a costly first stage, run it yourself, or use
+            pt.Experiment(plan="tree", perquery=True) and `from_experiment`.
+        qrels: Columns qid, docno, label.
+        measures: ir_measures objects, their names ("nDCG@10"), or trec_eval's ("ndcg_cut_10", "P_10", "map"). Higher is
+            better in all of them, and the mean over queries is compared.
+        topics: Columns qid and query. Needed where there is a transformer; it also restricts the queries.
+        baselines: Names of the systems among which the best is chosen in each measure (the first named, in a tie).
+            All other systems are tested against it. May be left out only with two systems: the first is the baseline.
+        test: "t", "wilcoxon" or "fisher" (randomisation), all two-sided and paired.
+        correction: "bonferroni", "holm", or None.
+        n_comparisons: The number of comparisons to correct for in each measure. By default the number of systems
+            tested against the baseline, as pt.Experiment counts; measures are never counted together. Always printed.
+        confidence: A system is starred where its corrected p value is below 1 − confidence and its mean is higher.
+        resamples: Sign assignments of the Fisher test; with fewer possible ones (few queries), all are tried.
+        seed: Seed of the Fisher test.
+        verbose: Show a progress bar over the systems.
+
+    Returns:
+        The comparison; print it. Confidence intervals are Student's t intervals of the mean difference, at the
+        Bonferroni-corrected level so that they agree with the star (see `Procedure.interval_confidence`).
+
+    Raises:
+        ValueError: Bad input: an unknown baseline, measure, test or correction, a number out of range, a run with a
+            repeated document or a missing column, queries that do not match. The message names the thing.
+        TypeError: An argument of the wrong type.
+    """
+    named = named_systems(systems)
+    labels = parse_measures(measures)
+    chosen = _checked_baselines(baselines, list(named))
+    procedure = _procedure(len(named) - len(chosen), test, correction, n_comparisons, confidence, resamples, seed)
+    per_query, n_unjudged = evaluate(named, qrels, labels, topics, verbose=verbose)
+    return assemble(per_query, list(named), list(labels.values()), chosen, procedure, n_unjudged)
+
+
+def from_experiment(
+    frame: pd.DataFrame,
+    *,
+    baselines: str | Sequence[str],
+    test: TestName = "t",
+    correction: CorrectionName | None = "bonferroni",
+    n_comparisons: int | None = None,
+    confidence: float = 0.99,
+    resamples: int = 100_000,
+    seed: int = 42,
+) -> Comparison:
+    """Compares the systems of a pt.Experiment.
+
+    Args:
+        frame: What `pt.Experiment(..., perquery=True)` returns: columns name, qid, measure, value. (Of
+            `perquery="both"`, take `.perquery`.) Queries whose values are all NaN have no judgements and are left out.
+        baselines: As in `compare`, but required: pt.Experiment sorts systems by name, so none is the first. They are
+            the first rows of the table.
+        test: As in `compare`.
+        correction: As in `compare`.
+        n_comparisons: As in `compare`.
+        confidence: As in `compare`.
+        resamples: As in `compare`.
+        seed: As in `compare`.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: A missing column, two values for one system, query and measure, or none for one that another system
+            has; and the errors of `compare`.
+        TypeError: `frame` is no DataFrame.
+    """
+    columns = ["name", "qid", "measure", "value"]
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"frame is a {type(frame).__name__}: give the per-query DataFrame of pt.Experiment"
+                        '(..., perquery=True); of perquery="both" that is .perquery')
+    if missing := [column for column in columns if column not in frame.columns]:
+        raise ValueError(f"frame lacks column {first_few(missing)}: it has {list(frame.columns)}; run pt.Experiment "
+                         "with perquery=True and without baseline=")
+    per_query = frame[columns].rename(columns={"name": "system"}).astype({"qid": str})
+    if (repeated := per_query.duplicated(["system", "qid", "measure"])).any():
+        first = per_query[repeated].iloc[0]
+        raise ValueError(f"system {first['system']!r} has two values of {first['measure']} for query {first['qid']!r}: "
+                         "do two systems of the experiment have the same name?")
+    judged = per_query.groupby("qid")["value"].transform("count") > 0
+    n_unjudged = per_query.loc[~judged, "qid"].nunique()
+    per_query = per_query[judged]
+    if per_query.empty:
+        raise ValueError("frame has no values: none of its queries has judgements")
+
+    found = list(per_query["system"].unique())
+    chosen = _checked_baselines(baselines, found)
+    order = [*chosen, *(name for name in found if name not in chosen)]
+    procedure = _procedure(len(found) - len(chosen), test, correction, n_comparisons, confidence, resamples, seed)
+    return assemble(per_query, order, list(per_query["measure"].unique()), chosen, procedure, n_unjudged)
+
+
+def _checked_baselines(baselines: str | Sequence[str] | None, systems: list[str]) -> tuple[str, ...]:
+    if len(systems) < 2:
+        raise ValueError(f"there is nothing to compare: {len(systems)} system given ({first_few(systems)}), at least a "
+                         "baseline and another are needed")
+    if baselines is None:
+        if len(systems) > 2:
+            raise ValueError(f"which of the {len(systems)} systems are baselines? "
+                             f"Name them: baselines=[{systems[0]!r}, …]")
+        return (systems[0],)
+    chosen = (baselines,) if isinstance(baselines, str) else tuple(baselines)
+    if not chosen:
+        raise ValueError(f"baselines is empty: name at least one of {', '.join(map(repr, systems))}")
+    for position, name in enumerate(chosen):
+        if name not in systems:
+            raise ValueError(f"unknown baseline {name!r}: the systems are {', '.join(map(repr, systems))}")
+        if name in chosen[:position]:
+            raise ValueError(f"baseline {name!r} is named twice")
+    if len(chosen) == len(systems):
+        raise ValueError("every system is a baseline, so there is none to test: leave out of baselines what is new")
+    return chosen
+
+
+def _procedure(n_tested: int, test: str, correction: str | None, n_comparisons: int | None, confidence: float,
+               resamples: int, seed: int) -> Procedure:
+    n = n_tested if n_comparisons is None else n_comparisons
+    procedure = Procedure(test, correction, n, confidence, resamples, seed)
+    if correction == "holm" and n < n_tested:
+        raise ValueError(f"n_comparisons={n} is fewer than the {n_tested} systems tested: Holm ranks all of them")
+    return procedure

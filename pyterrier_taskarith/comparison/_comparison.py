@@ -1,0 +1,87 @@
+"""What a comparison found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pyterrier_taskarith.comparison import _formats
+from pyterrier_taskarith.comparison._procedure import Procedure
+from pyterrier_taskarith.comparison._table import Table, means_table, tests_table
+from pyterrier_taskarith.comparison._words import conclusion
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Systems side by side on the same queries; prints as the paper's table.
+
+    Attributes:
+        means: Mean of each measure (columns) for each system (index), float64.
+        per_query: Columns system, qid, measure, value; sorted by system, measure (both as in `means`) and qid.
+        tests: One row per tested system and measure: system, measure, baseline (the best one in that measure),
+            difference (mean, system − baseline), ci_low and ci_high (at `procedure.interval_confidence`), statistic, p,
+            p_corrected, significant (in either direction), wins, ties, losses (queries), effect_size (Cohen's d_z).
+            p is NaN where the two systems have the same value for every query.
+        baselines: The systems among which the best was chosen, measure by measure.
+        procedure: Test, correction, number of comparisons, confidence.
+        n_queries: Queries that count.
+        n_unjudged: Queries left out because they have no judgements.
+    """
+
+    means: pd.DataFrame
+    per_query: pd.DataFrame
+    tests: pd.DataFrame
+    baselines: tuple[str, ...]
+    procedure: Procedure
+    n_queries: int
+    n_unjudged: int = 0
+
+    def to_text(self, *, details: bool = False) -> str:
+        """The table as plain text, in columns that line up.
+
+        Args:
+            details: Add a second table, of the tests: difference, interval, p values, wins/ties/losses, effect size.
+
+        Returns:
+            Lines without trailing spaces.
+        """
+        return "\n\n".join(map(_formats.to_text, self._tables(details)))
+
+    def to_markdown(self, *, details: bool = False) -> str:
+        """The table in GitHub's Markdown, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n\n".join(map(_formats.to_markdown, self._tables(details)))
+
+    def to_latex(self, *, details: bool = False) -> str:
+        """The table in LaTeX for the package booktabs, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n\n".join(map(_formats.to_latex, self._tables(details)))
+
+    def to_html(self, *, details: bool = False) -> str:
+        """The table in HTML, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n".join(map(_formats.to_html, self._tables(details)))
+
+    def in_words(self, measures: Sequence[str] | None = None) -> str:
+        """One sentence: which systems are significantly better or worse than the best baseline, and in what.
+
+        Args:
+            measures: The labels to speak of; None: all.
+
+        Raises:
+            ValueError: A label that the comparison does not have.
+        """
+        unknown = [label for label in measures or () if label not in self.means.columns]
+        if unknown:
+            raise ValueError(f"the comparison has no measure {unknown}; it has {list(self.means.columns)}")
+        return conclusion(self, measures)
+
+    def _tables(self, details: bool) -> list[Table]:
+        return [means_table(self), tests_table(self)] if details else [means_table(self)]
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    __repr__ = __str__

@@ -1,0 +1,114 @@
+"""Runs, qrels and topics as users hand them over: checked, and put into one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+
+def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
+    """Checks a run and sorts it: by query, falling score and, for ties, falling docno, which is trec_eval's rule.
+
+    Some of ir_measures' providers break ties by the order of the rows; others (RR@10's) have a rule of their own.
+
+    Args:
+        name: The system's name, for errors.
+        run: Columns qid, docno, score; others are kept. `rank` is not used: trec_eval's measures sort by score.
+
+    Returns:
+        A copy with qid and docno as strings, score as float64, in an order that does not depend on that of `run`.
+
+    Raises:
+        ValueError: A missing column, no rows, a missing value, a score that is no number, a document twice in a query.
+    """
+    what = f"the run of system {name!r}"
+    _require_columns(what, run, ["qid", "docno", "score"])
+    if run.empty:
+        raise ValueError(f"{what} has no rows: no document was retrieved for any query")
+    _require_values(what, run, ["qid", "docno", "score"])
+    run = run.assign(qid=run["qid"].astype(str), docno=run["docno"].astype(str), score=_numbers(what, run, "score"))
+    _reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
+    return run.sort_values(["qid", "score", "docno"], ascending=[True, False, False], ignore_index=True)
+
+
+def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
+    """Checks relevance judgements.
+
+    Args:
+        qrels: Columns qid, docno, label; others (iteration, as subtopic) are kept.
+
+    Returns:
+        A copy with qid and docno as strings and label as int64.
+
+    Raises:
+        ValueError: A missing column, no rows, a missing value, a label that is no whole number, or two different
+            labels for one document of a query.
+    """
+    _require_columns("qrels", qrels, ["qid", "docno", "label"])
+    if qrels.empty:
+        raise ValueError("qrels has no rows: there is nothing to evaluate against")
+    _require_values("qrels", qrels, ["qid", "docno", "label"])
+    labels = _numbers("qrels", qrels, "label")
+    if (fractional := labels != labels.round()).any():
+        raise ValueError(f"qrels has the label {labels[fractional].iloc[0]}: relevance labels are whole numbers")
+    qrels = qrels.assign(qid=qrels["qid"].astype(str), docno=qrels["docno"].astype(str), label=labels.astype("int64"))
+    key = [column for column in ("qid", "docno", "iteration") if column in qrels.columns]
+    qrels = qrels.drop_duplicates([*key, "label"])
+    _reject_repeats("qrels", qrels, key, "the labels differ, keep the right one")
+    return qrels.sort_values(key, ignore_index=True)
+
+
+def checked_topics(topics: pd.DataFrame) -> pd.DataFrame:
+    """Checks topics: a column qid, at least one query, none of them twice.
+
+    Args:
+        topics: Columns qid and whatever the transformers need (query).
+
+    Returns:
+        A copy with qid as strings.
+
+    Raises:
+        ValueError: A missing column, no rows, a missing or a repeated qid.
+    """
+    _require_columns("topics", topics, ["qid"])
+    if topics.empty:
+        raise ValueError("topics has no rows: there is no query to run")
+    _require_values("topics", topics, ["qid"])
+    topics = topics.assign(qid=topics["qid"].astype(str))
+    _reject_repeats("topics", topics, ["qid"], "keep one row per query")
+    return topics
+
+
+def first_few(values: Iterable[str]) -> str:
+    """Quotes the first three of some names, for messages."""
+    values = list(values)
+    return ", ".join(repr(value) for value in values[:3]) + (", …" if len(values) > 3 else "")
+
+
+def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"{what} is a {type(frame).__name__}: a DataFrame with columns {list(columns)} is needed")
+    if missing := [column for column in columns if column not in frame.columns]:
+        raise ValueError(f"{what} lacks column {first_few(missing)}: it has {list(frame.columns)}")
+
+
+def _require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    for column in columns:
+        if (missing := frame[column].isna()).any():
+            where = f" (first in query {frame.loc[missing, 'qid'].iloc[0]!r})" if column != "qid" else ""
+            raise ValueError(f"{what} has {missing.sum()} missing values (None or NaN) in column {column!r}{where}")
+
+
+def _numbers(what: str, frame: pd.DataFrame, column: str) -> pd.Series:
+    numbers = pd.to_numeric(frame[column], errors="coerce")
+    if (bad := numbers.isna()).any():
+        raise ValueError(f"{what} has {frame.loc[bad, column].iloc[0]!r} in column {column!r}: a number is needed")
+    return numbers.astype("float64")
+
+
+def _reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: str) -> None:
+    if (repeated := frame.duplicated(list(key))).any():
+        row = frame.loc[repeated, list(key)].iloc[0]
+        named = ", ".join(f"{column} {row[column]!r}" for column in key)
+        raise ValueError(f"{what} has {repeated.sum()} repeated rows, the first for {named}: {remedy}")

@@ -1,0 +1,7 @@
+"""The offline demo: a real collection built from installed docstrings, and a small real triple of models."""
+
+from pyterrier_taskarith.demo._collection import build_collection
+from pyterrier_taskarith.demo._models import demo_models
+from pyterrier_taskarith.demo._run import run_demo
+
+__all__ = ["build_collection", "demo_models", "run_demo"]
