@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+import pyterrier as pt
 
 from pyterrier_taskarith._home import home
 from pyterrier_taskarith.collection import Collection, read_collection
@@ -45,6 +46,19 @@ class DemoResult:
     plot: Path
 
 
+def open_demo(collection: str | Path | None = None, *,
+              development: str | Path | None = None) -> tuple[Collection, pt.Transformer]:
+    """Returns a collection and its first stage: BM25's top 100 with texts. What was built before is used again.
+
+    Args:
+        collection: A folder for :func:`read_collection`; None: the docstring collection.
+        development: See :func:`read_collection`.
+    """
+    place = home() / "demo"
+    data = build_collection(place) if collection is None else read_collection(collection, development=development)
+    return data, first_stage(data.documents, place / f"index-{data.name}")
+
+
 def run_demo(collection: str | Path | None = None, *, development: str | Path | None = None,
              models: dict[str, str] | None = None, out: str | Path | None = None, verbose: bool = True) -> DemoResult:
     """Tunes on the development queries and compares on the test queries.
@@ -62,9 +76,7 @@ def run_demo(collection: str | Path | None = None, *, development: str | Path | 
         RuntimeError: If there is no Java, or numpydoc is missing.
         ValueError: If the collection or the models are not as they should be.
     """
-    place = home() / "demo"
-    data = build_collection(place) if collection is None else read_collection(collection, development=development)
-    first = first_stage(data.documents, place / f"index-{data.name}")
+    data, first = open_demo(collection, development=development)
     if verbose:
         print(f"{data!r}\n{data.report}\n", flush=True)
     runs = {split: first(data.topics[split]) for split in ("dev", "test")}
@@ -83,7 +95,7 @@ def run_demo(collection: str | Path | None = None, *, development: str | Path | 
     test = runs["test"]
     neural = {name: chosen.reranker(test) for name, chosen in {**tuned, TUNED: alone}.items()}
     fused = {"BM25": test, **{name: chosen.mix(test) for name, chosen in tuned.items()}}
-    folder = Path(out) if out is not None else place
+    folder = Path(out) if out is not None else home() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     plot = folder / f"alpha_curve_{data.name}.png"
     level = float(best.evidence.loc[best.evidence["weight"] == 0, "value"].iloc[0])
