@@ -1,0 +1,159 @@
+"""What cannot be merged gets an error that names the tensor, the checkpoint and the remedy."""
+
+import pytest
+import torch
+
+from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
+from pyterrier_taskarith.checkpoints import Checkpoint
+from tests.arithmetic._folders import changed, copy_of, filled, without
+from tests.arithmetic._modules import module_of
+from tests.checkpoints._by_hand import rewrite, rewrite_config
+from tests.factories import bert_triple, t5_triple
+
+NAME = "encoder.layer.1.output.dense.weight"
+
+
+@pytest.fixture
+def triple(bert, tmp_path):
+    """A copy of `bert` to damage."""
+    return copy_of(bert.triple, tmp_path / "triple")
+
+
+def plan_of(triple, **options):
+    vector = TaskVector(triple.domain, triple.base)
+    for layers in options.values():
+        vector = vector.layers(layers)
+    return make_plan(Checkpoint(triple.ranker), {"v": vector})
+
+
+@pytest.mark.parametrize(("lacking", "named"), [(["domain"], "Θ_D '{domain}'"), (["base"], "Θ_0 '{base}'"),
+                                                (["domain", "base"], "Θ_D '{domain}' and Θ_0 '{base}'")])
+def test_a_backbone_parameter_without_partner_names_it_and_who_lacks_it(triple, lacking, named):
+    for role in lacking:
+        without(getattr(triple, role), NAME)
+    with pytest.raises(MergeError) as error:
+        plan_of(triple)
+    said = named.format(domain=triple.domain, base=triple.base)
+    assert f"{NAME!r} is absent from {said}" in str(error.value)
+    assert "covers 36 of 37 backbone parameters of Θ_T" in str(error.value)
+
+
+def test_a_parameter_that_the_layers_leave_out_may_be_missing(triple):
+    without(triple.base, NAME)
+    assert plan_of(triple, layers="0").merged
+
+
+def test_the_ranker_may_lack_what_the_vector_has(triple):
+    without(triple.ranker, NAME)
+    assert NAME in plan_of(triple).unused
+
+
+def test_models_with_nothing_in_common_say_so(triple):
+    for role in ("domain", "base"):
+        rewrite(getattr(triple, role), lambda tensors: {f"other.{name}": t for name, t in tensors.items()})
+    with pytest.raises(MergeError, match=r"have no parameter in common\. Are they of the same architecture"):
+        plan_of(triple)
+
+
+def test_no_vectors_are_no_merge(bert):
+    with pytest.raises(MergeError, match="no vector have no parameter in common"):
+        make_plan(Checkpoint(bert.triple.ranker), {})
+
+
+def test_layers_that_select_nothing_say_so(bert):
+    with pytest.raises(MergeError, match="the layers asked for select no parameter of the model: 2-9"):
+        plan_of(bert.triple, layers="2-9")
+
+
+@pytest.mark.parametrize("role", ["domain", "base"])
+def test_domain_and_base_of_other_shapes_are_named_with_both_shapes(triple, role):
+    changed(getattr(triple, role), NAME, lambda tensor: tensor[:, :-1])
+    shapes = "[32, 127] and [32, 128]" if role == "domain" else "[32, 128] and [32, 127]"
+    with pytest.raises(MergeError) as error:
+        plan_of(triple)
+    assert f"Θ_D '{triple.domain}' and Θ_0 '{triple.base}' differ in shape: {NAME} {shapes}" in str(error.value)
+
+
+def test_a_ranker_of_another_shape_is_named_with_both_shapes(triple):
+    changed(triple.ranker, NAME, lambda tensor: tensor[:, :-1])
+    with pytest.raises(MergeError, match=rf"'{NAME}' has shape \[32, 127\] in Θ_T and \[32, 128\] in .*domain −"):
+        plan_of(triple)
+
+
+def test_shapes_that_all_differ_are_not_called_nothing_in_common(triple):
+    rewrite(triple.ranker, lambda tensors: {name: t[..., :-1] for name, t in tensors.items()})
+    with pytest.raises(MergeError, match="has shape"):
+        plan_of(triple, layers="encoder.0")
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", 64), ("num_hidden_layers", 3), ("num_attention_heads", 4),
+                                            ("intermediate_size", 64), ("tie_word_embeddings", False),
+                                            ("model_type", "roberta")])
+@pytest.mark.parametrize("role", ["ranker", "domain", "base"])
+def test_another_architecture_is_named_by_what_differs(triple, role, key, value):
+    rewrite_config(getattr(triple, role), **{key: value})
+    with pytest.raises(MergeError, match=rf"Θ_T .* and Θ_[D0] .* are different architectures: .*{key}.*{value}|"
+                                         rf"different architectures: {key} {value!r} and "):
+        plan_of(triple)
+
+
+def test_what_a_config_does_not_state_is_no_difference(triple):
+    rewrite_config(triple.ranker, num_attention_heads=None, position_embedding_type=None)
+    assert plan_of(triple).merged
+
+
+@pytest.mark.parametrize("other", [
+    lambda folder: bert_triple(folder, layers=3), lambda folder: bert_triple(folder, hidden=64),
+    lambda folder: bert_triple(folder, family="roberta"), t5_triple], ids=["layers", "hidden", "roberta", "t5"])
+def test_a_vector_of_another_model_is_refused(bert, tmp_path, other):
+    made = other(tmp_path / "other")
+    with pytest.raises(MergeError, match="are different architectures"):
+        make_plan(Checkpoint(bert.triple.ranker), {"v": TaskVector(made.domain, made.base)})
+    path = TaskVector(made.domain, made.base).save(tmp_path / "v.safetensors")
+    with pytest.raises(MergeError, match="are different architectures"):
+        make_plan(Checkpoint(bert.triple.ranker), {"v": TaskVector.load(path)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("role", "symbol"), [("ranker", "Θ_T"), ("domain", "Θ_D"), ("base", "Θ_0")])
+def test_nan_and_infinity_name_the_tensor_and_the_checkpoint(triple, tmp_path, role, symbol, value):
+    filled(getattr(triple, role), NAME, value, 2)
+    message = rf"{symbol} '{getattr(triple, role)}': {NAME} holds 2 values that are NaN or infinite"
+    with pytest.raises(MergeError, match=message):
+        (Checkpoint(triple.ranker) + TaskVector(triple.domain, triple.base)).save(tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    for resident in ("memory", "stream"):
+        with pytest.raises(MergeError, match=message):
+            LiveWeights(module_of(triple.ranker), plan_of(triple), resident).set(Setting("merged", (("v", 0.5),)))
+    if role != "ranker":
+        weights = LiveWeights(module_of(triple.ranker), plan_of(triple), "stream")
+        weights.set(Setting("ranker"))
+        with pytest.raises(MergeError, match=message):
+            weights.set(Setting(role))
+
+
+def test_infinity_in_both_is_found_though_it_is_the_same(triple):
+    for role in ("domain", "base"):
+        filled(getattr(triple, role), NAME, float("inf"), 128)
+    with pytest.raises(MergeError, match=rf"Θ_D '{triple.domain}': {NAME} holds 128 values"):
+        TaskVector(triple.domain, triple.base).terms[0].difference.tensor(NAME)
+
+
+def test_a_difference_too_large_for_float32_is_found(triple):
+    for role, value in (("domain", 3e38), ("base", -3e38)):
+        filled(getattr(triple, role), NAME, value, 128)
+    with pytest.raises(MergeError, match=rf"{triple.domain} − {triple.base}: {NAME} holds 128 values"):
+        TaskVector(triple.domain, triple.base).terms[0].difference.tensor(NAME)
+
+
+def test_large_finite_values_are_no_damage(triple):
+    for role in ("ranker", "domain", "base"):
+        filled(getattr(triple, role), NAME, 3e38, 4096)
+    merge = Checkpoint(triple.ranker) + TaskVector(triple.domain, triple.base)
+    assert torch.isfinite(merge.tensor(NAME)).all()
+
+
+def test_nan_in_what_is_only_kept_is_found_too(triple, tmp_path):
+    filled(triple.ranker, "pooler.dense.bias", float("nan"), 32)
+    with pytest.raises(MergeError, match=r"pooler\.dense\.bias holds 32 values"):
+        (Checkpoint(triple.ranker) + TaskVector(triple.domain, triple.base)).save(tmp_path / "merged")
