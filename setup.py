@@ -12,7 +12,7 @@ PARALLEL = ["pyterrier-alpha[parallel]>=0.16"]
 setup(
     name="pyterrier_taskarith",
     version="0.1.0",
-    description="Task arithmetic for neural re-rankers in PyTerrier: adapt a ranker to a domain or language, no training",
+    description="Task arithmetic for neural re-rankers in PyTerrier: another domain or language, no training",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -42,6 +42,9 @@ class MinMax(Configured):
 
     schematic = {"label": "MinMax", "help_url": "https://doi.org/10.1145/3726302.3730216"}
 
+    def __init__(self) -> None:
+        """Takes nothing; stated, as PyTerrier reads a transformer's attributes from its constructor."""
+
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Returns the frame with normalised scores and their ranks.
 

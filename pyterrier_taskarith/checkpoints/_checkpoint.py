@@ -16,6 +16,9 @@ from pyterrier_taskarith.checkpoints._names import Names, map_names
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import read_vocabulary
 
+#: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
+MAPPED_BYTES = 32 * 2**20
+
 
 class Checkpoint:
     """A published model as its files hold it.
@@ -31,6 +34,7 @@ class Checkpoint:
         Args:
             source: A hub id ``org/name[@revision]``, a folder, a weight file, or a checkpoint.
         """
+        self._mapped = 0
         self.source: str = source.source if isinstance(source, Checkpoint) else str(source)
 
     def __repr__(self) -> str:
@@ -119,7 +123,10 @@ class Checkpoint:
             CheckpointError: If the files hold it under two names with different values.
         """
         first, *others = self.names.parameters[name]
+        if self._mapped > MAPPED_BYTES:
+            self.close()
         value = self.raw[first].tensor(first)
+        self._mapped += value.nbytes * (1 + len(others))
         for other in others:
             if not torch.equal(self.raw[other].tensor(other), value):
                 raise CheckpointError(f"{self.source}: {first!r} and {other!r} are one parameter ({name}) in this "
@@ -128,6 +135,7 @@ class Checkpoint:
 
     def close(self) -> None:
         """Lets go of mapped pages; the next read maps them again."""
+        self._mapped = 0
         for file in self.__dict__.get("files", ()):
             file.close()
 
