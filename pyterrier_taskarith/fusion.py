@@ -132,4 +132,4 @@ class Mix(Configured):
         return [[column for column in form if column not in ("qid", "docno", "score")] for form in forms]
 
     def __repr__(self) -> str:
-        return f"Mix({self.reranker!r}, weight={self.weight:g})"
+        return f"Mix({self.reranker!r}, weight={str(self.weight).removesuffix('.0')})"

@@ -273,7 +273,7 @@ class TaskArithReranker(Configured):
             return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
 
     def __repr__(self) -> str:
-        alpha = self._alpha if isinstance(self._alpha, dict) else f"{self._alpha:g}"
+        alpha = str(self._alpha).removesuffix(".0")
         made_of = f"{self.domain!r}, {self.base!r}" if self.vectors is None else f"vectors={self.vectors!r}"
         others = [f"{attribute.name}={attribute.value!r}" for attribute in pt.inspect.transformer_attributes(self)
                   if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")

@@ -22,6 +22,7 @@ class Layers:
     text: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "text", str(self.text))
         for part in map(str.strip, self.text.split(",")):
             match = _PART.match(part)
             if part not in _PLACES and (match is None or (match[3] and int(match[3]) < int(match[2]))):

@@ -71,6 +71,9 @@ class LiveWeights:
                 for position, (_, term) in enumerate(self.plan.terms(name)):
                     self._taus[position, name] = term.difference.tensor(name).to(parameter.device)
             self._close()
+            if self._taus and not any(bool(tau.any()) for tau in self._taus.values()):
+                raise MergeError("the task vector is zero in every parameter: Θ_D and Θ_0 hold the same weights, and α "
+                                 "would do nothing")
 
     def _check(self) -> None:
         shapes = self.plan.ranker.shapes

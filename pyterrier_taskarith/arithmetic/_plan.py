@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from pyterrier_taskarith.checkpoints import (
     RowMatch,
     family_of,
     is_head,
+    layer_of,
     match_rows,
     ties_embeddings,
 )
@@ -109,6 +111,10 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
     every = [term for vector in vectors.values() for term in vector.terms]
     for term in every:
         _same_architecture(ranker, term)
+        difference = term.difference
+        if isinstance(difference, CheckpointDifference) and _files(difference.domain) == _files(difference.base):
+            raise MergeError(f"Θ_D and Θ_0 are both {difference.base.source!r}, so their task vector is zero and α "
+                             "would do nothing")
     rows = {term: _match(ranker, term) for term in every}
     entries = [_entry(name, shape, ranker, every, rows) for name, shape in ranker.shapes.items()]
     problems = [entry.why.removeprefix(_PROBLEM) for entry in entries if entry.why.startswith(_PROBLEM)]
@@ -122,8 +128,10 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
                          f"{ranker.source!r}: {'; '.join(problems[:5])}{' …' if len(problems) > 5 else ''}. "
                          "Are all three of the same architecture?")
     if not any(entry.merged for entry in entries):
-        raise MergeError("the layers asked for select no parameter of the model: "
-                         + ", ".join(layers.text for term in every for layers in term.layers))
+        asked = ", ".join(layers.text for term in every for layers in term.layers)
+        numbers = sorted({number for _, number in map(layer_of, ranker.shapes) if number is not None})
+        raise MergeError(f"layers={asked!r} selects no parameter of Θ_T {ranker.source!r}, whose layers are "
+                         f"{f'{numbers[0]}-{numbers[-1]}' if numbers else 'not numbered'}")
     raw = ranker.names
     entries += [Entry(name, ranker.raw[name].shapes()[name], False, "no parameter") for name in raw.buffers]
     entries += [Entry(name, ranker.raw[name].shapes()[name], False, "ignored by the model") for name in raw.ignored]
@@ -157,6 +165,10 @@ def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Te
     if counts and min(counts) < shape[0]:
         return Entry(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
     return Entry(name, shape, True, "merged")
+
+
+def _files(checkpoint: Checkpoint) -> list[Path]:
+    return [file.path.resolve() for file in checkpoint.files]
 
 
 def _by_token(ranker: Checkpoint) -> set[str]:

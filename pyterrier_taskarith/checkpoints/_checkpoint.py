@@ -34,6 +34,8 @@ class Checkpoint:
         Args:
             source: A hub id ``org/name[@revision]``, a folder, a weight file, or a checkpoint.
         """
+        if not isinstance(source, str | Path | Checkpoint) or not str(source):
+            raise CheckpointError(f"{source!r} is no checkpoint: give a hub id org/name[@revision], a folder or a file")
         self._mapped = 0
         self.source: str = source.source if isinstance(source, Checkpoint) else str(source)
 

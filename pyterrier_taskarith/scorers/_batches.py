@@ -72,7 +72,8 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
         torch.cuda.OutOfMemoryError: If a single item does not fit.
     """
     sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
-    with tqdm(total=len(lengths), desc=label, unit=unit, disable=not verbose or not len(lengths), leave=False) as bar:
+    with tqdm(total=len(lengths), desc=label, unit=unit, leave=False, delay=1,
+              disable=None if verbose and len(lengths) else True) as bar:
         while len(left):
             done: list[np.ndarray] = []
             batches = [left[batch] for batch in token_batches(sizes[left], budget)]

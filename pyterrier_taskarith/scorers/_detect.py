@@ -24,7 +24,8 @@ def detect(checkpoint: Checkpoint) -> str:
         return "seq2seq"
     raise ScorerError(f"{checkpoint.source} is a {checkpoint.config['model_type']!r} model without modules.json, so "
                       f"how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
-                      "('bi-encoder' then means mean pooling and cosine)")
+                      "('bi-encoder' then means mean pooling and cosine). Is it really the ranker, Θ_T? The order is "
+                      "ranker, domain, base")
 
 
 def make_scorer(checkpoint: Checkpoint, name: str, options: ScorerOptions) -> Scorer:

@@ -1,5 +1,6 @@
 """The whole grid of α × weight for one scoring per α."""
 
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 
 import ir_measures
@@ -9,7 +10,8 @@ import pyterrier as pt
 from ir_measures import Measure
 from tqdm.auto import tqdm
 
-from pyterrier_taskarith.fusion import minmax
+from pyterrier_taskarith.comparison._frames import checked_qrels
+from pyterrier_taskarith.fusion import Mix, minmax
 from pyterrier_taskarith.measures import parse_measures
 from pyterrier_taskarith.reranker import TaskArithReranker
 
@@ -41,15 +43,21 @@ def sweep(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *
         A tidy frame, α by α in the order given: alpha, weight, measure (the label given), value (mean over queries).
 
     Raises:
+        TypeError: If the re-ranker, the run or the grid is something else.
         ValueError: If the grid is empty or repeats a value, a value is out of range, the run repeats a document or
             lacks a column, or no query has judgements.
     """
+    if not isinstance(reranker, TaskArithReranker):
+        raise TypeError(f"sweep and tune take a TaskArithReranker first, not a {type(reranker).__name__}"
+                        f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
+    if not isinstance(run, pd.DataFrame):
+        raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
     grid = _Grid(run, qrels, measures, topics, reranker.text_field)
     alphas, weights = _values(alphas, "alphas"), _values(weights, "weights")
     if not all(0 <= weight <= 1 for weight in weights):
         raise ValueError(f"weights={weights}: each must be from 0 to 1")
     rows = []
-    for alpha in tqdm(alphas, desc="α", unit="α", disable=not verbose):
+    for alpha in tqdm(alphas, desc="α", unit="α", disable=None if verbose else True):
         neural = minmax(grid.run["qid"], reranker.copy(alpha=alpha).transform(grid.run)["score"])
         for weight in weights:
             rows += [(alpha, weight, label, value) for label, value in grid.evaluate(weight, neural)]
@@ -57,6 +65,8 @@ def sweep(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *
 
 
 def _values(values: Sequence[float], name: str) -> list[float]:
+    if isinstance(values, str | numbers.Real) or any(not isinstance(value, numbers.Real) for value in values):
+        raise TypeError(f"{name}={values!r}: give a list of numbers")
     found = [float(value) for value in values]
     if not found:
         raise ValueError(f"{name} is empty: give at least one value")
@@ -73,6 +83,11 @@ class _Grid:
         absent = [column for column in ("qid", "docno", "query", "score", text_field) if column not in run.columns]
         if absent:
             raise ValueError(f"the run lacks the columns {absent}; it needs qid, docno, query, score and {text_field}")
+        if not len(run):
+            raise ValueError("the run has no rows: the first stage found nothing for these queries")
+        if topics is not None and not len(topics):
+            raise ValueError("topics has no rows: there is nothing to tune on")
+        qrels = checked_qrels(qrels)
         repeated = run[run.duplicated(["qid", "docno"])]
         if len(repeated):
             first = repeated.iloc[0]
@@ -81,7 +96,7 @@ class _Grid:
         # One query's rows side by side, so that each is a slice.
         self.run = run.sort_values("qid", kind="stable", ignore_index=True)
         qids = self.run["qid"].to_numpy()
-        starts = np.flatnonzero(np.r_[True, qids[1:] != qids[:-1]]) if len(qids) else np.array([], dtype=int)
+        starts = np.flatnonzero(np.r_[True, qids[1:] != qids[:-1]])
         self._qids = [str(qids[start]) for start in starts]
         self._slices = [slice(start, end) for start, end in zip(starts, [*starts[1:], len(qids)], strict=True)]
         docnos = self.run["docno"].astype(str).tolist()
@@ -89,7 +104,7 @@ class _Grid:
         self._first = minmax(self.run["qid"], self.run["score"])
         self._labels = parse_measures(measures)
         asked = set(map(str, qids if topics is None else topics["qid"]))
-        judged = qrels[qrels["qid"].astype(str).isin(asked)]
+        judged = qrels[qrels["qid"].isin(asked)]
         if not len(judged):
             raise ValueError("no query of the run has judgements in qrels; do their qids agree?")
         self._evaluator = ir_measures.evaluator(list(self._labels), pt.model.to_ir_measures(judged))

@@ -59,7 +59,15 @@ class Tuned:
         return Mix(self.reranker, weight=self.weight)
 
     def __str__(self) -> str:
-        return f"α = {self.alpha:g}, weight = {self.weight:g}: {self.measure} {self.value:.4f}"
+        text = f"α = {self.alpha:g}, weight = {self.weight:g}: {self.measure} {self.value:.4f}"
+        tied = int((self.evidence["value"] == self.value).sum())
+        notes = [f"{tied} of {len(self.evidence)} settings tie"] if tied > 1 else []
+        if self.weight == 0:
+            notes.append("weight 0: the first stage alone, the re-ranker is not used")
+        swept = self.evidence["alpha"]
+        if swept.nunique() > 1 and self.alpha in (swept.min(), swept.max()):
+            notes.append("α is at the edge of the grid")
+        return f"{text} ({'; '.join(notes)})" if notes else text
 
 
 def tune(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *, alphas: Sequence[float] = ALPHAS,

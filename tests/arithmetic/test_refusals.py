@@ -1,8 +1,11 @@
 """What cannot be merged gets an error that names the tensor, the checkpoint and the remedy."""
 
+import shutil
+
 import pytest
 import torch
 
+from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._folders import changed, copy_of, filled, without
@@ -61,7 +64,7 @@ def test_no_vectors_are_no_merge(bert):
 
 
 def test_layers_that_select_nothing_say_so(bert):
-    with pytest.raises(MergeError, match="the layers asked for select no parameter of the model: 2-9"):
+    with pytest.raises(MergeError, match="layers='2-9' selects no parameter of Θ_T .*, whose layers are 0-1"):
         plan_of(bert.triple, layers="2-9")
 
 
@@ -157,3 +160,17 @@ def test_nan_in_what_is_only_kept_is_found_too(triple, tmp_path):
     filled(triple.ranker, "pooler.dense.bias", float("nan"), 32)
     with pytest.raises(MergeError, match=r"pooler\.dense\.bias holds 32 values"):
         (Checkpoint(triple.ranker) + TaskVector(triple.domain, triple.base)).save(tmp_path / "merged")
+
+
+def test_a_vector_of_a_checkpoint_with_itself_is_refused(tmp_path):
+    triple = bert_triple(tmp_path)
+    with pytest.raises(MergeError, match="Θ_D and Θ_0 are both .*base"):
+        make_plan(Checkpoint(triple.ranker), {"v": TaskVector(triple.base, triple.base)})
+
+
+def test_equal_weights_under_two_names_are_a_zero_vector_and_refused(tmp_path):
+    triple = bert_triple(tmp_path)
+    shutil.copytree(triple.base, tmp_path / "copy")
+    reranker = TaskArithReranker(triple.ranker, tmp_path / "copy", triple.base, verbose=False)
+    with pytest.raises(MergeError, match="zero in every parameter"):
+        reranker.model  # noqa: B018

@@ -1,0 +1,62 @@
+"""What the tests of the re-ranker share: frames to re-rank, and merged folders made by hand."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from pyterrier_taskarith import TaskArithReranker
+from tests.factories import Triple, passages, questions
+
+#: What masked models put before the bare encoder's names.
+PREFIX = "bert."
+
+
+def frame(queries: int = 3, texts: int = 6) -> pd.DataFrame:
+    """Returns qid, query, docno, text, score and rank: every query with every text."""
+    rows = [{"qid": f"q{i}", "query": query, "docno": f"d{j}", "text": text, "score": float(texts - j), "rank": j}
+            for i, query in enumerate(questions(queries)) for j, text in enumerate(passages(texts))]
+    return pd.DataFrame(rows)
+
+
+def reranker(triple: Triple, **options: object) -> TaskArithReranker:
+    return TaskArithReranker(triple.ranker, triple.domain, triple.base, **{"verbose": False, **options})
+
+
+def bare_state(folder: Path) -> dict[str, torch.Tensor]:
+    """Returns a folder's tensors under the names of the bare encoder."""
+    return {name.removeprefix(PREFIX): value for name, value in load_file(folder / "model.safetensors").items()}
+
+
+def by_hand(ranker: Path, target: Path, added: list[tuple[float, Path, Path]]) -> Path:
+    """Writes Θ_T + Σ α(Θ_D − Θ_0) in float64 arithmetic as a copy of Θ_T's folder, and returns it."""
+    shutil.copytree(ranker, target)
+    state = load_file(ranker / "model.safetensors")
+    merged = {name: value.double() for name, value in state.items()}
+    for alpha, domain, base in added:
+        ours, theirs = bare_state(domain), bare_state(base)
+        for name in merged:
+            if name in ours and "pooler." not in name:
+                merged[name] = merged[name] + alpha * (ours[name].double() - theirs[name].double())
+    save_file({name: value.float().contiguous() for name, value in merged.items()}, target / "model.safetensors",
+              metadata={"format": "pt"})
+    return target
+
+
+def with_weights_of(ranker: Path, target: Path, other: Path) -> Path:
+    """Writes a copy of Θ_T's folder with the encoder of another model in it, and returns it."""
+    shutil.copytree(ranker, target)
+    state, others = load_file(ranker / "model.safetensors"), bare_state(other)
+    save_file({name: others.get(name, value).contiguous() for name, value in state.items()},
+              target / "model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+def reference(folder: Path, results: pd.DataFrame) -> np.ndarray:
+    """Returns sentence-transformers' scores for the rows of a frame."""
+    from tests.scorers._reference import sentence_transformers_scores
+
+    return sentence_transformers_scores(folder, results["query"].tolist(), results["text"].tolist())

@@ -1,0 +1,41 @@
+"""The real triple and a small T5, and a first stage over real text."""
+
+import pyterrier as pt
+import pytest
+import torch
+
+from pyterrier_taskarith import TaskArithReranker
+from tests.factories import t5_triple
+from tests.pipelines._real_text import DEMO, candidates
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small models are fastest on one thread, most of all where other processes want the cores too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def t5(tmp_path_factory):
+    triple = t5_triple(tmp_path_factory.mktemp("t5"))
+    return str(triple.ranker), str(triple.domain), str(triple.base)
+
+
+@pytest.fixture(params=["bi-encoder", "T5"])
+def r(request, t5):
+    """A re-ranker of either kind."""
+    return TaskArithReranker(*(DEMO if request.param == "bi-encoder" else t5), alpha=0.7, verbose=False)
+
+
+@pytest.fixture
+def bi_encoder():
+    return TaskArithReranker(*DEMO, alpha=0.7, verbose=False)
+
+
+@pytest.fixture
+def first():
+    """The first stage: a transformer from queries to candidates."""
+    return pt.Transformer.from_df(candidates(12, 15))

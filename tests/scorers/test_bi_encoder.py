@@ -1,0 +1,256 @@
+"""Bi-encoders score as sentence-transformers does, whatever a folder declares, and embed each text once."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as functional
+from safetensors.torch import save_file
+
+from pyterrier_taskarith.scorers import ScorerError
+from tests.factories import bert_triple, passages, questions
+from tests.scorers._reference import (
+    ODD_TEXTS,
+    SPECIAL_TEXTS,
+    edit_json,
+    pairs,
+    plain_texts,
+    scorer_of,
+    sentence_transformers_scores,
+)
+
+HIDDEN = 32
+PROMPTS = {"query": "the question: ", "document": "a passage of text: "}
+OTHER_MODES = ("mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
+def pooling(folder: Path, *modes: str, **others: object) -> None:
+    """Writes the pooling that older folders have: one flag a mode."""
+    named = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "weightedmean": "weightedmean_tokens"}
+    flags = {f"pooling_mode_{named.get(mode, mode)}": True for mode in modes}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": HIDDEN, **flags,
+                                                                  **others}))
+
+
+def add_module(folder: Path, kind: str, config: dict | None = None, weights: dict | None = None) -> Path:
+    """Appends a module to a sentence-transformers folder."""
+    modules = json.loads((folder / "modules.json").read_text())
+    path = f"{len(modules)}_{kind}"
+    modules.append({"idx": len(modules), "name": str(len(modules)), "path": path,
+                    "type": f"sentence_transformers.models.{kind}"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / path).mkdir()
+    if config is not None:
+        (folder / path / "config.json").write_text(json.dumps(config))
+    if weights is not None:
+        save_file(weights, folder / path / "model.safetensors")
+    return folder / path
+
+
+def dense(folder: Path, wide: int = 12, activation: str = "torch.nn.modules.activation.Tanh", **others: object) -> Path:
+    generator = torch.Generator().manual_seed(5)
+    return add_module(folder, "Dense", {"in_features": HIDDEN, "out_features": wide, "bias": True,
+                                        "activation_function": activation, **others},
+                      {"linear.weight": torch.randn(wide, HIDDEN, generator=generator) / 6,
+                       "linear.bias": torch.randn(wide, generator=generator) / 6})
+
+
+def _old_config_name(folder: Path) -> None:
+    (folder / "sentence_bert_config.json").rename(folder / "sentence_distilbert_config.json")
+
+
+def _no_length_stated(folder: Path) -> None:
+    (folder / "sentence_bert_config.json").unlink()
+
+
+#: name -> (options of the factory, what is then changed in the ranker's folder)
+FOLDERS = {
+    "mean, cosine": ({}, None),
+    "cls, dot, as tas-b": ({"family": "distilbert", "pooling": "cls", "similarity": "dot"}, None),
+    "max, dot, normalised": ({"pooling": "max", "similarity": "dot", "normalize": True}, None),
+    "mean, manhattan": ({}, lambda f: edit_json(f / "config_sentence_transformers.json",
+                                                similarity_fn_name="manhattan")),
+    "mean, euclidean": ({}, lambda f: edit_json(f / "config_sentence_transformers.json",
+                                                similarity_fn_name="euclidean")),
+    **{mode: ({"similarity": "dot"}, lambda f, mode=mode: pooling(f, mode)) for mode in OTHER_MODES},
+    "cls and mean and max": ({"similarity": "dot"}, lambda f: pooling(f, "cls", "mean", "max")),
+    "modes under the newer key": ({"similarity": "dot"}, lambda f: edit_json(
+        f / "1_Pooling" / "config.json", pooling_mode=["mean", "cls"])),
+    "no similarity stated": ({}, lambda f: edit_json(f / "config_sentence_transformers.json",
+                                                     similarity_fn_name=None)),
+    "roberta": ({"family": "roberta", "max_seq_length": 250}, None),
+    "roberta, no length stated": ({"family": "roberta"}, _no_length_stated),
+    "bert, no length stated": ({}, _no_length_stated),
+    "short": ({"max_seq_length": 7}, None),
+    "length under an older name": ({"family": "distilbert", "max_seq_length": 9}, _old_config_name),
+    "transformer in a folder of its own": ({"transformer_path": "0_Transformer"}, None),
+    "prompts": ({"prompts": PROMPTS}, None),
+    "prompts of other names are not used": ({"prompts": {"query": "q: ", "passage": "p: ", "x": "x: "}}, lambda f:
+                                            edit_json(f / "config_sentence_transformers.json",
+                                                      default_prompt_name="x")),
+    "a query prompt that is also the default": ({"prompts": {"query": "q: "}}, lambda f: edit_json(
+        f / "config_sentence_transformers.json", default_prompt_name="query")),
+    **{f"prompt not pooled, {mode}": ({"prompts": PROMPTS, "similarity": "dot"}, lambda f, mode=mode: pooling(
+        f, mode, include_prompt=False)) for mode in ("mean", "cls", "max", "weightedmean")},
+    "dense": ({}, dense),
+    "dense, then normalised": ({"similarity": "dot"}, lambda f: (
+        dense(f, activation="torch.nn.modules.linear.Identity"), add_module(f, "Normalize"))),
+    "lower case": ({"family": "roberta"}, lambda f: edit_json(f / "sentence_bert_config.json", do_lower_case=True)),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_scores_equal_sentence_transformers(tmp_path, name):
+    options, change = FOLDERS[name]
+    folder = bert_triple(tmp_path, hidden=HIDDEN, **options).ranker
+    if change is not None:
+        change(folder)
+    queries, texts = pairs(plain_texts() + ODD_TEXTS + SPECIAL_TEXTS)
+    expected = sentence_transformers_scores(folder, queries, texts)
+    scores = scorer_of(folder).score(queries, texts, "w")
+    assert scores.dtype == np.float32 and expected.std() > 1e-3
+    # Sums over the hidden width are only as exact as they are large.
+    np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda f: add_module(f, "WordWeights"), "'WordWeights' is not supported"),
+    (lambda f: pooling(f, pooling_mode="median"), r"pooling \['median'\] is not supported"),
+    (lambda f: edit_json(f / "config_sentence_transformers.json", similarity_fn_name="jaccard"), "'jaccard'"),
+    (lambda f: dense(f, wide=HIDDEN, use_residual=True), "residual"),
+    (lambda f: dense(f, module_input_name="token_embeddings"), "pooled embedding"),
+    (lambda f: dense(f, activation="torch.nn.modules.activation.Softplus"), "'Softplus' is not supported"),
+    (lambda f: (f / "modules.json").write_text(json.dumps(json.loads((f / "modules.json").read_text())[:1])),
+     "no Pooling"),
+    (lambda f: (dense(f), add_module(f, "Pooling", {"pooling_mode": "mean"})), "not at its place"),
+], ids=["module", "pooling", "similarity", "residual", "token-level", "activation", "no pooling", "two poolings"])
+def test_what_a_folder_asks_for_and_is_not_supported_is_named(tmp_path, change, message):
+    folder = bert_triple(tmp_path, hidden=HIDDEN).ranker
+    change(folder)
+    with pytest.raises(ScorerError, match=message):
+        scorer_of(folder)
+
+
+def test_a_bare_encoder_is_pooled_by_mean_and_compared_by_cosine(tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = bert_triple(tmp_path).base
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    queries, texts = questions(4), passages(4)
+
+    def embed(text: str) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(**tokenizer(text, return_tensors="pt", truncation=True, max_length=512)).last_hidden_state[
+                0].mean(0)
+
+    expected = [float(functional.cosine_similarity(embed(query), embed(text), dim=0))
+                for query, text in zip(queries, texts, strict=True)]
+    np.testing.assert_allclose(scorer_of(folder, "bi-encoder").score(queries, texts, "w"), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return bert_triple(tmp_path_factory.mktemp("bi")).ranker
+
+
+def test_scores_do_not_depend_on_batch_mates(folder):
+    queries, texts = pairs(plain_texts() + ODD_TEXTS)
+    alone = np.array([scorer_of_one.score([query], [text], (query, text))[0] for scorer_of_one in [scorer_of(folder)]
+                      for query, text in zip(queries, texts, strict=True)])
+    for budget in (1, 64, 300, 100_000):
+        scores = scorer_of(folder, batch_tokens=budget).score(queries, texts, "w")
+        np.testing.assert_allclose(scores, alone, atol=1e-5)
+
+
+def test_scores_come_back_in_the_order_given(folder):
+    queries, texts = pairs(plain_texts())
+    scores = scorer_of(folder).score(queries, texts, "w")
+    order = np.random.default_rng(0).permutation(len(texts))
+    shuffled = scorer_of(folder).score([queries[i] for i in order], [texts[i] for i in order], "w")
+    np.testing.assert_allclose(shuffled, scores[order], atol=1e-5)
+    twice = scorer_of(folder).score(queries * 2, texts * 2, "w")
+    np.testing.assert_allclose(twice, np.tile(scores, 2), atol=1e-5)
+
+
+def test_each_distinct_text_is_embedded_once_per_weights(folder):
+    scorer = scorer_of(folder)
+    queries, texts = questions(3), passages(5)
+    every = [(query, text) for query in queries for text in texts] * 2
+    scorer.score(*map(list, zip(*every, strict=True)), "Θ_T")
+    assert scorer.texts_embedded == 3 + 5
+    scorer.score([queries[0]], [passages(6)[5]], "Θ_T")
+    assert scorer.texts_embedded == 3 + 5 + 1
+    scorer.score(*map(list, zip(*every, strict=True)), "Θ_D")
+    assert scorer.texts_embedded == 3 + 5 + 1 + 8
+
+
+def test_a_text_is_tokenised_once_whatever_the_weights(folder, monkeypatch):
+    scorer = scorer_of(folder)
+    seen: list[tuple[str, str]] = []
+    tokenise = scorer._tokenise
+    monkeypatch.setattr(scorer, "_tokenise", lambda kind, texts: (seen.extend((kind, text) for text in texts),
+                                                                  tokenise(kind, texts))[1])
+    for weights in ("Θ_T", "Θ_D", "Θ_0"):
+        scorer.score(["cell", "cell"], ["growth", "cell"], weights)
+    assert sorted(seen) == [("document", "cell"), ("document", "growth"), ("query", "cell")]
+
+
+def test_remembered_embeddings_belong_to_their_weights(folder):
+    scorer = scorer_of(folder)
+    queries, texts = questions(3), passages(3)
+    before = scorer.score(queries, texts, "one")
+    with torch.no_grad():
+        scorer.module.encoder.layer[0].output.dense.weight.mul_(3)
+    changed = scorer.score(queries, texts, "another")
+    assert np.abs(changed - before).max() > 1e-3
+    np.testing.assert_array_equal(scorer.score(queries, texts, "one"), before)
+
+
+@pytest.mark.parametrize("asked", [2, 1, 513, 100_000])
+def test_a_length_the_model_cannot_read_is_refused(folder, asked):
+    with pytest.raises(ScorerError, match=rf"max_length={asked}: .*512 positions"):
+        scorer_of(folder, max_length=asked)
+
+
+def test_roberta_reads_as_many_tokens_as_it_has_positions_after_the_paddings(tmp_path):
+    folder = bert_triple(tmp_path, family="roberta").ranker
+    _no_length_stated(folder)
+    edit_json(folder / "tokenizer_config.json", model_max_length=None)
+    scorer = scorer_of(folder)
+    assert scorer.max_length == 514 - 2
+    assert np.isfinite(scorer.score(["cell"], ["cell growth " * 2000], "w")).all()
+
+
+def test_max_length_is_the_users_where_given(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    edit_json(tmp_path / "copy" / "sentence_bert_config.json", max_seq_length=11)
+    queries, texts = questions(5), passages(5)
+    np.testing.assert_array_equal(scorer_of(folder, max_length=11).score(queries, texts, "w"),
+                                  scorer_of(tmp_path / "copy").score(queries, texts, "w"))
+
+
+@pytest.mark.parametrize("text", ["word " * 20_000, "x" * 100_000, "日" * 100_000, "👩‍👩‍👧" * 20_000, "[SEP]" * 20_000],
+                         ids=["words", "one word", "ideographs", "emoji", "special"])
+def test_a_text_of_100_000_characters_takes_bounded_time_and_memory(folder, text):
+    scorer = scorer_of(folder)
+    started = time.perf_counter()
+    scores = scorer.score(["cell", ""], [text, text], "w")
+    assert time.perf_counter() - started < 10
+    assert np.isfinite(scores).all()
+    assert len(scorer.tokens("document", [text])[0]) <= 64  # what this folder states
+
+
+def test_empty_texts_have_finite_scores(folder):
+    assert np.isfinite(scorer_of(folder).score(["", "", "cell"], ["", "cell", ""], "w")).all()
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.bfloat16, 0.05), (torch.float16, 5e-3)])
+def test_half_precision_is_near_float32(folder, dtype, within):
+    queries, texts = questions(8), passages(8)
+    exact = scorer_of(folder).score(queries, texts, "w")
+    half = scorer_of(folder, dtype=dtype).score(queries, texts, "w")
+    assert 0 < np.abs(half - exact).max() < within

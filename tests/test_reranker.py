@@ -1,0 +1,281 @@
+"""The re-ranker is a citizen of PyTerrier: frames, arguments, inspection, bad input."""
+
+import inspect
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+import torch
+
+from pyterrier_taskarith import TaskArithReranker, TaskVector
+from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith.scorers import ScorerError
+from tests._reranking import frame, reranker
+from tests.factories import bert_triple
+
+NOWHERE = ("nowhere/ranker", "nowhere/domain", "nowhere/base")
+
+
+@pytest.fixture(scope="module")
+def triple(tmp_path_factory):
+    return bert_triple(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def r(triple):
+    return reranker(triple)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_reports():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PT_TEST_TRANSFORMER_REPORTS", "0")
+        yield
+
+
+class TestConforms(pt.testing.transformer_test_class(lambda: TaskArithReranker(*NOWHERE))):
+    pass
+
+
+# frames ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("column", ["qid", "query", "docno", "text"])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_missing_column_is_named_with_the_transformer(r, column, rows):
+    with pytest.raises(pt.validate.InputValidationError, match=r"TaskArithReranker.*") as caught:
+        r.transform(frame().drop(columns=column).head(rows))
+    assert caught.value.modes[0].missing_columns == [column]
+
+
+def test_the_text_column_is_the_users(triple):
+    body = frame().rename(columns={"text": "body"})
+    with pytest.raises(pt.validate.InputValidationError, match="body"):
+        reranker(triple, text_field="body").transform(frame())
+    np.testing.assert_array_equal(reranker(triple, text_field="body").transform(body)["score"],
+                                  reranker(triple).transform(frame())["score"])
+
+
+@pytest.mark.parametrize("columns", [["qid", "query", "docno", "text"],
+                                     ["qid", "query", "docno", "text", "score", "rank", "extra"]])
+def test_no_rows_give_the_right_columns_and_load_nothing(columns):
+    r = TaskArithReranker(*NOWHERE)
+    out = r.transform(pd.DataFrame(columns=columns))
+    assert len(out) == 0 and set(out.columns) == {*columns, "score", "rank"}
+    assert out["score"].dtype == "float64" and out["rank"].dtype == "int64"
+    assert not r._loaded
+
+
+def test_inspection_loads_nothing():
+    r = TaskArithReranker(*NOWHERE)
+    assert pt.inspect.transformer_inputs(r) == [["qid", "docno", "query", "text"]]
+    assert pt.inspect.transformer_outputs(r, ["qid", "query", "docno", "text"])[-2:] == ["score", "rank"]
+    assert repr(r) and hash(r) and r == r.copy() and pt.schematic.transformer_schematic(r)
+    assert not r._loaded
+
+
+INDICES = {
+    "of duplicates": lambda n: pd.Index([7] * n),
+    "of strings": lambda n: pd.Index([f"row {i}" for i in range(n)], name="row"),
+    "reversed": lambda n: pd.RangeIndex(n, 0, -1),
+    "of two levels": lambda n: pd.MultiIndex.from_product([range(n // 6), list("abcdef")], names=["x", "y"]),
+    "of times": lambda n: pd.date_range("2020-01-01", periods=n),
+    "with NaN": lambda n: pd.Index([math.nan, *range(n - 1)]),
+}
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_rows_index_and_other_columns_stay_and_the_input_is_left_alone(r, index):
+    given = frame().sample(frac=1, random_state=1)
+    plain = r.transform(given.reset_index(drop=True))
+    given = given.assign(number=np.arange(len(given), dtype=np.int32), kind=pd.Categorical(["a", "b"] * 9),
+                         when=pd.Timestamp("2020-01-01"), some=[[1]] * len(given))
+    given.index = INDICES[index](len(given))
+    before, order = given.copy(deep=True), list(given.columns)
+    out = r.transform(given)
+    pd.testing.assert_frame_equal(given, before)
+    assert list(given.columns) == order
+    kept = [column for column in order if column not in ("score", "rank")]
+    pd.testing.assert_frame_equal(out[kept], before[kept])
+    assert out["score"].dtype == "float64" and out["rank"].dtype == "int64"
+    np.testing.assert_array_equal(out["score"], plain["score"])
+    np.testing.assert_array_equal(out["rank"], plain["rank"])
+
+
+def test_ranks_start_at_0_in_each_query_and_follow_the_scores(r):
+    for _, part in r.transform(frame()).groupby("qid"):
+        assert part.sort_values("rank")["score"].is_monotonic_decreasing
+        assert sorted(part["rank"]) == list(range(6))
+
+
+def test_lists_of_dictionaries_are_scored_too(r):
+    rows = frame().to_dict(orient="records")
+    assert [row["score"] for row in r(rows)] == r.transform(frame())["score"].tolist()
+
+
+def test_nothing_of_ours_warns(triple):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh = reranker(triple, alpha=0.123)
+        fresh.transform(frame())
+        fresh.transform(frame().iloc[:0])
+        fresh.alpha = 0.3
+        (0.5 * fresh).transform(frame())
+
+
+def test_the_filter_around_pyterriers_add_ranks_lets_all_other_warnings_through(monkeypatch):
+    source = "import warnings\ndef warn(frame):\n    warnings.warn(message, category)\n    return frame\n"
+
+    def add_ranks(message: str, category: type[Warning], module: str):
+        space = {"__name__": module, "message": message, "category": category}
+        exec(source, space)
+        return space["warn"]
+
+    inplace = "The inplace keyword in DataFrame.drop is deprecated and will be removed"
+    monkeypatch.setattr(pt.model, "add_ranks", add_ranks(inplace, DeprecationWarning, "pyterrier.model"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with_scores(frame(), [0.0] * 18)
+    for message, category, module in ((inplace, DeprecationWarning, "pyterrier_taskarith.reranker"),
+                                      (inplace, DeprecationWarning, "pyterrier.terrier"),
+                                      (inplace, UserWarning, "pyterrier.model"),
+                                      ("Another thing is deprecated", DeprecationWarning, "pyterrier.model"),
+                                      ("Another thing is deprecated", FutureWarning, "pyterrier.model")):
+        monkeypatch.setattr(pt.model, "add_ranks", add_ranks(message, category, module))
+        with pytest.warns(category, match=message):
+            with_scores(frame(), [0.0] * 18)
+
+
+# arguments ---------------------------------------------------------------------------------------------------------
+
+CHANGED = {"ranker": "other/ranker", "domain": "other/domain", "base": "other/base", "alpha": 0.25, "variant": "ranker",
+           "scorer": "seq2seq", "layers": "0-1", "truncation": "paper", "dtype": "bfloat16", "device": "cpu",
+           "batch_tokens": 77, "max_length": 99, "text_field": "body", "resident": "stream", "cache": "folder",
+           "verbose": False}
+
+
+def test_every_argument_is_seen_by_inspection_and_can_be_applied():
+    r = TaskArithReranker(*NOWHERE)
+    seen = {attribute.name: attribute.value for attribute in pt.inspect.transformer_attributes(r)}
+    assert list(seen) == [name for name in inspect.signature(TaskArithReranker.__init__).parameters if name != "self"]
+    assert set(CHANGED) | {"vectors"} == set(seen)
+    assert pt.inspect.transformer_apply_attributes(r) == r
+    for name, value in CHANGED.items():
+        other = pt.inspect.transformer_apply_attributes(r, **{name: value})
+        assert getattr(other, name) == value == other.configuration()[name]
+        assert other != r and repr(other) != repr(r), name
+        assert (hash(other) == hash(r)) == (name == "alpha"), name
+        assert pt.inspect.transformer_apply_attributes(other, **{name: seen[name]}) == r
+
+
+def test_vectors_are_seen_by_inspection_and_can_be_applied():
+    bio, german = TaskVector("a/b", "c/d"), TaskVector("e/f", "c/d")
+    r = TaskArithReranker("x/y", vectors={"bio": bio, "de": german}, alpha={"de": 0.3, "bio": 0.7})
+    again = pt.inspect.transformer_apply_attributes(r)
+    assert again == r and hash(again) == hash(r) and again.alpha == {"bio": 0.7, "de": 0.3}
+    turned = TaskArithReranker("x/y", vectors={"de": german, "bio": bio}, alpha={"bio": 0.7, "de": 0.3})
+    assert turned == r and hash(turned) == hash(r)
+    assert TaskArithReranker("x/y", vectors={"bio": bio, "de": 2 * german}, alpha=r.alpha) != r
+
+
+def test_a_mapping_given_or_handed_out_is_a_copy():
+    given, alphas = {"bio": TaskVector("a/b", "c/d")}, {"bio": 0.7}
+    r = TaskArithReranker("x/y", vectors=given, alpha=alphas)
+    given["de"], alphas["bio"] = TaskVector("e/f", "c/d"), 9.0
+    r.alpha["bio"] = 9.0
+    assert list(r.vectors) == ["bio"] and r.alpha == {"bio": 0.7}
+
+
+def test_the_representation_is_short_and_shows_what_is_not_default():
+    r = TaskArithReranker(*NOWHERE, alpha=0.7)
+    assert repr(r) == "TaskArithReranker('nowhere/ranker', 'nowhere/domain', 'nowhere/base', alpha=0.7)"
+    assert repr(r) == repr(TaskArithReranker(*NOWHERE, alpha=0.7)) == str(r)
+    assert "alpha=1)" in repr(r.copy(alpha=1.0)) and "alpha=0.1234567)" in repr(r.copy(alpha=0.1234567))
+    assert repr(r.copy(variant="base", batch_tokens=64)).endswith("alpha=0.7, variant='base', batch_tokens=64)")
+
+
+def test_the_schematic_is_short_and_needs_no_network():
+    assert len(TaskArithReranker.schematic["label"]) <= 20
+    assert TaskArithReranker.schematic["help_url"].startswith("https://")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"domain": "a/b"}, "both domain .* and base"),
+    ({"base": "a/b"}, "both domain .* and base"),
+    ({}, "both domain .* and base"),
+    ({"domain": "a/b", "base": "c/d", "vectors": TaskVector("a/b", "c/d")}, "both domain .* and base"),
+    ({"vectors": {}}, "vectors is empty"),
+    ({"vectors": {"bio": "a/b"}}, "bio is 'a/b': give a TaskVector"),
+    ({"vectors": "a/b"}, "vectors is 'a/b': give a TaskVector"),
+])
+def test_vectors_are_stated_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        TaskArithReranker("x/y", **options)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("scorer", "cross-encoder"), ("truncation", "middle"), ("dtype", "float64"), ("resident", "disk"),
+    ("batch_tokens", 0), ("batch_tokens", 1.5), ("batch_tokens", True), ("max_length", -1), ("max_length", "512"),
+    ("variant", "Θ_T"), ("variant", "domain.other"), ("variant", "merged.domain"), ("variant", "ranker.domain"),
+    ("variant", "domain."), ("layers", "first"), ("layers", "5-2"),
+])
+def test_a_value_that_is_none_of_the_choices_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value!r}"):
+        TaskArithReranker(*NOWHERE, **{name: value})
+
+
+def test_whole_numbers_may_be_numpys():
+    assert TaskArithReranker(*NOWHERE, batch_tokens=np.int64(64)).batch_tokens == 64
+
+
+def test_only_alpha_can_be_set_on_a_living_reranker(r):
+    for name in ("ranker", "layers", "dtype", "text_field"):
+        with pytest.raises(ValueError, match=rf"{name} cannot be changed .* r.copy\({name}=…\)"):
+            r.set_parameter(name, "x")
+    with pytest.raises(ValueError, match="Invalid parameter name beta"):
+        r.set_parameter("beta", 1)
+    with pytest.raises(ValueError, match="Invalid parameter name alpha.bio"):
+        r.get_parameter("alpha.bio")
+
+
+# bad input ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("value", [None, math.nan, pd.NA, 3, b"bytes", "half \ud800"],
+                         ids=["None", "NaN", "NA", "number", "bytes", "surrogate"])
+@pytest.mark.parametrize("column", ["text", "query"])
+def test_what_is_no_text_is_named_by_docno(r, column, value):
+    given = frame().astype({"text": object, "query": object})
+    given.loc[given["docno"].isin(["d1", "d4"]) & (given["qid"] == "q2"), column] = value
+    with pytest.raises(ValueError, match=rf"'{column}' holds no text .* for 2 rows, docno d1, d4; fill it"):
+        r.transform(given)
+
+
+def test_many_rows_without_text_are_not_all_listed(r):
+    with pytest.raises(ValueError, match=r"for 18 rows, docno d0, d1, d2, d3, d4 …; fill it"):
+        r.transform(frame().assign(text=None))
+
+
+def test_a_rewritten_query_is_warned_of(r):
+    with pytest.warns(UserWarning, match=r"query_0.*pt.rewrite.reset\(\)"):
+        r.transform(frame().assign(query_0="What's IL-6?"))
+
+
+def test_empty_queries_and_texts_and_very_long_ones_are_scored(r):
+    given = frame(1, 4).assign(query=["", "cell", "", "cell"], text=["", "", "word " * 20_000, "x" * 100_000])
+    assert np.isfinite(r.transform(given)["score"]).all()
+
+
+def test_scores_that_are_not_finite_are_an_error(triple):
+    given = reranker(triple, batch_tokens=513)
+    given.transform(frame())
+    with torch.no_grad():
+        given.model.scorer.module.encoder.layer[0].output.dense.weight[0, 0] = math.inf
+    with pytest.raises(ScorerError, match="6 of 6 scores are NaN or infinite"):
+        given.transform(frame(1, 6).assign(text=[f"new {i}" for i in range(6)]))
+
+
+def test_a_folder_that_is_no_checkpoint_is_named(tmp_path, triple):
+    with pytest.raises(ValueError, match="no checkpoint"):
+        TaskArithReranker(tmp_path, triple.domain, triple.base).transform(frame())
