@@ -84,6 +84,10 @@ class Mix(Configured):
         Raises:
             ValueError: If the weight is no number in [0, 1].
         """
+        if not isinstance(reranker, pt.Transformer):
+            raise TypeError(f"Mix takes a transformer first, not a {type(reranker).__name__}: Mix(reranker, weight=0.5)"
+                            + ("; of a run, pt.Transformer.from_df makes one" if isinstance(reranker, pd.DataFrame)
+                               else ""))
         self.reranker = reranker
         self._weight = 0.0
         self.weight = weight

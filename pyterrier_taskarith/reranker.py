@@ -137,6 +137,8 @@ class TaskArithReranker(Configured):
 
     @alpha.setter
     def alpha(self, value: float | Mapping[str, float]) -> None:
+        if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", value) != value:
+            raise ValueError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
         if isinstance(value, Mapping):
             unknown = [name for name in value if name not in self._vectors_used]
             absent = [name for name in self._vectors_used if name not in value]
@@ -274,11 +276,19 @@ class TaskArithReranker(Configured):
 
     def __repr__(self) -> str:
         alpha = str(self._alpha).removesuffix(".0")
-        made_of = f"{self.domain!r}, {self.base!r}" if self.vectors is None else f"vectors={self.vectors!r}"
+        made_of = f"vectors={self.vectors!r}"
+        if self.vectors is None:
+            made_of = f"{_short(self.domain)!r}, {_short(self.base)!r}"
         others = [f"{attribute.name}={attribute.value!r}" for attribute in pt.inspect.transformer_attributes(self)
                   if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")
                   and attribute.value != attribute.init_default_value]
-        return f"TaskArithReranker({', '.join([repr(self.ranker), made_of, f'alpha={alpha}', *others])})"
+        return f"TaskArithReranker({', '.join([repr(_short(self.ranker)), made_of, f'alpha={alpha}', *others])})"
+
+
+def _short(source: str | None) -> str | None:
+    """Returns a source as a name to read: of an absolute path, the last two parts."""
+    path = Path(source or "")
+    return f"…/{'/'.join(path.parts[-2:])}" if path.is_absolute() and len(path.parts) > 3 else source
 
 
 def _is_text(value: object) -> bool:

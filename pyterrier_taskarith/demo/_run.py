@@ -36,6 +36,7 @@ class DemoResult:
         neural: The comparison of the re-rankers alone, on the test queries.
         fused: The comparison of the mixes, on the test queries.
         plot: The α curve's file.
+        source: The collection's folder, or None for the docstrings.
     """
 
     collection: Collection
@@ -44,6 +45,7 @@ class DemoResult:
     neural: Comparison
     fused: Comparison
     plot: Path
+    source: str | Path | None
 
 
 def open_demo(collection: str | Path | None = None, *,
@@ -103,7 +105,7 @@ def run_demo(collection: str | Path | None = None, *, development: str | Path | 
                title=f"{data.name}: {len(data.topics['dev'])} development queries")
     compared = [compare(systems, data.qrels["test"], MEASURES, topics=data.topics["test"],
                         baselines=[name for name in BASELINES if name in systems]) for systems in (neural, fused)]
-    return DemoResult(data, tuned, alone, compared[0], compared[1], plot)
+    return DemoResult(data, tuned, alone, compared[0], compared[1], plot, collection)
 
 
 def report(result: DemoResult) -> str:
@@ -117,24 +119,26 @@ def report(result: DemoResult) -> str:
         "", result.neural.to_text(details=True), "", result.neural.in_words(MEASURES[:1]), "",
         f"2. Mixed with BM25 (weight·minmax(re-ranker) + (1 − weight)·minmax(BM25)), {sizes}.",
         "", result.fused.to_text(details=True), "", result.fused.in_words(MEASURES[:1]), "",
-        f"Chosen on {len(result.collection.topics['dev'])} development queries, by nDCG@10:", "",
-        chosen.to_string(index=False), "",
-        f"α curve: {result.plot}", "", "In your own pipeline:", "", paste_line(best), "", versions()])
+        f"Chosen on {len(result.collection.topics['dev'])} development queries, by nDCG@10 (weight 0 is BM25 alone):",
+        "", chosen.to_string(index=False), "", f"Θ' (α tuned): {best}.", "",
+        f"α curve: {result.plot}", "", "In your own pipeline:", "", paste_line(best, result.source), "", versions()])
 
 
-def paste_line(best: Tuned) -> str:
+def paste_line(best: Tuned, collection: str | Path | None = None) -> str:
     """Returns the code of the tuned pipeline."""
     reranker = best.reranker
     packaged = demo_models()
     given = {"ranker": reranker.ranker, "domain": reranker.domain, "base": reranker.base}
     sources = ", ".join(f"{name}={value!r}" for name, value in given.items())
     arguments = "**demo_models()" if given == packaged else sources
-    imports = ["from pyterrier_taskarith import Mix, TaskArithReranker"]
-    if given == packaged:
-        imports.append("from pyterrier_taskarith.demo import demo_models")
-    return "\n".join([*(f"    {line}" for line in imports),
-                      f"    r = TaskArithReranker({arguments}, alpha={best.alpha:g})",
-                      f"    pipeline = first >> Mix(r, weight={best.weight:g})"])
+    names = "demo_models, open_demo" if given == packaged else "open_demo"
+    place = f"{str(collection)!r}" if collection is not None else ""
+    lines = ["from pyterrier_taskarith import Mix, TaskArithReranker",
+             f"from pyterrier_taskarith.demo import {names}",
+             f"data, first = open_demo({place})       # first: BM25's top 100 with their texts; or a pipeline of yours",
+             f"r = TaskArithReranker({arguments}, alpha={best.alpha:g})",
+             f"pipeline = first >> Mix(r, weight={best.weight:g})"]
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def versions() -> str:

@@ -80,11 +80,12 @@ def test_tables_hold_every_system_and_the_plot_is_there(result):
     assert result.plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_line_to_paste_is_the_tuned_pipeline(result):
+def test_the_lines_to_paste_are_the_tuned_pipeline(result):
     text = report(result)
     code = "\n".join(line.strip() for line in text.split("In your own pipeline:")[1].splitlines() if line[:4] == "    ")
-    namespace = {"first": pt.Transformer.identity()}
+    namespace = {}
     exec(code, namespace)
+    assert len(namespace["pipeline"].search(result.collection.topics["test"]["query"].iloc[0]))
     assert namespace["r"].copy(verbose=False) == result.tuned[TUNED].reranker
     assert f"weight={result.tuned[TUNED].weight:g})" in code
 
