@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import pyterrier_taskarith
@@ -188,6 +189,44 @@ def test_the_cache_is_not_fooled(own, tmp_path):
     for role in (own.domain, own.base, own.ranker):
         scale(role, 1.25)
         equals_uncached(alpha=0.7)
+
+
+def test_the_cache_sees_what_stands_beside_the_weights(own, tmp_path):
+    modules = json.loads((own.ranker / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (own.ranker / "modules.json").write_text(json.dumps(modules))
+    (own.ranker / "2_Dense").mkdir()
+    (own.ranker / "2_Dense" / "config.json").write_text(json.dumps({
+        "in_features": 32, "out_features": 8, "bias": False, "activation_function": "torch.nn.modules.linear.Identity"}))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        save_file({"linear.weight": torch.randn(8, 32, generator=generator)}, own.ranker / "2_Dense" /
+                  "model.safetensors")
+        cached = reranker(own, variant="ranker", cache=tmp_path / "scores").transform(frame())["score"]
+        np.testing.assert_allclose(cached, reference(own.ranker, frame()), atol=1e-5)
+
+
+def test_the_cache_sees_another_tokenizer(own, tmp_path):
+    upper = frame().assign(text=frame()["text"].str.upper())
+    cased = []
+    for _ in range(2):
+        scores = reranker(own, variant="ranker", cache=tmp_path / "scores").transform(upper)["score"]
+        np.testing.assert_allclose(scores, reference(own.ranker, upper), atol=1e-5)
+        cased.append(scores)
+        for name, key in (("tokenizer.json", "lowercase"), ("tokenizer_config.json", "do_lower_case")):
+            path = own.ranker / name
+            path.write_text(path.read_text().replace(f'"{key}": true', f'"{key}": false'))
+    assert np.abs(cased[0] - cased[1]).max() > 1e-3
+
+
+def test_the_cache_sees_changed_weights_through_a_vector_that_is_used_again(own, tmp_path):
+    vector = TaskVector(own.domain, own.base)
+    for factor in (1.0, 1.5, 0.5):
+        scale(own.domain, factor)
+        made = {"vectors": vector, "alpha": 0.7, "verbose": False}
+        cached = TaskArithReranker(own.ranker, cache=tmp_path / "scores", **made)
+        np.testing.assert_array_equal(cached.transform(frame())["score"],
+                                      reranker(own, alpha=0.7).transform(frame())["score"])
 
 
 def test_the_cache_tells_truncations_apart(tmp_path):

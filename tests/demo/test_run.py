@@ -55,7 +55,7 @@ def test_the_tuned_setting_is_brute_force_s(result, small):
     _, first = open_demo(small[0])
     retrieved = first(topics)
     values = {}
-    for alpha in np.linspace(0, 1, 11).round(1):
+    for alpha in np.linspace(0, 1, 6).round(1):
         for weight in np.linspace(0, 1, 11).round(1):
             ranked = Mix(reranker.copy(alpha=alpha), weight=weight)(retrieved)
             values[alpha, weight] = pt.Evaluate(ranked, qrels, metrics=[nDCG @ 10], perquery=False)["nDCG@10"]

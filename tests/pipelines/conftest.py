@@ -2,20 +2,10 @@
 
 import pyterrier as pt
 import pytest
-import torch
 
 from pyterrier_taskarith import TaskArithReranker
 from tests.factories import t5_triple
 from tests.pipelines._real_text import DEMO, candidates
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small models are fastest on one thread, most of all where other processes want the cores too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
