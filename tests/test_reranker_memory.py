@@ -197,7 +197,8 @@ def test_the_cache_sees_what_stands_beside_the_weights(own, tmp_path):
     (own.ranker / "modules.json").write_text(json.dumps(modules))
     (own.ranker / "2_Dense").mkdir()
     (own.ranker / "2_Dense" / "config.json").write_text(json.dumps({
-        "in_features": 32, "out_features": 8, "bias": False, "activation_function": "torch.nn.modules.linear.Identity"}))
+        "in_features": 32, "out_features": 8, "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity"}))
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):
         save_file({"linear.weight": torch.randn(8, 32, generator=generator)}, own.ranker / "2_Dense" /
