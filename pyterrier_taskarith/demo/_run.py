@@ -1,6 +1,5 @@
 """The demo: BM25, Θ_0, Θ_D, Θ_T and Θ' on one collection, with significance and the α curve."""
 
-import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -152,7 +151,6 @@ def versions() -> str:
 def main(collection: str | None, development: str | None, models: dict[str, str] | None, out: str | None) -> None:
     """Runs the demo and prints its report."""
     start = time.perf_counter()
-    logging.getLogger("pyterrier_taskarith").setLevel(logging.ERROR)
     result = run_demo(collection, development=development, models=models, out=out)
     print(report(result))
     print(f"\n{time.perf_counter() - start:.0f} s in all.")
