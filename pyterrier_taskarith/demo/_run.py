@@ -17,12 +17,10 @@ from pyterrier_taskarith.demo._collection import build_collection
 from pyterrier_taskarith.demo._models import demo_models
 from pyterrier_taskarith.first_stage import first_stage
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning import Tuned, plot_alpha, tune
+from pyterrier_taskarith.tuning import ALPHAS, Tuned, plot_alpha, tune
 
 MEASURES = ["nDCG@10", "nDCG@3", "RR@10", "AP@100"]
 BASELINES = ["BM25", "Θ_0", "Θ_D", "Θ_T"]
-#: Every second value of the paper's grid, for time; the curve is flat between them.
-ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 FIXED, TUNED = "Θ' (α = 1)", "Θ' (α tuned)"
 
 
