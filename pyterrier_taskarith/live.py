@@ -171,7 +171,7 @@ def companions(*checkpoints: Checkpoint) -> list[Path]:
 
 def _checkpoints(vectors: Mapping[str, TaskVector]) -> list[Checkpoint]:
     """Returns the checkpoints whose difference a vector is, for all vectors."""
-    differences = [term.difference for vector in vectors.values() for term in vector.terms]
+    differences = [part for vector in vectors.values() for term in vector.terms for part in term.difference.parts()]
     return [checkpoint for difference in differences if isinstance(difference, CheckpointDifference)
             for checkpoint in (difference.domain, difference.base)]
 

@@ -1,7 +1,6 @@
 """TaskArithReranker: task arithmetic as a PyTerrier transformer."""
 
 import copy
-import math
 import numbers
 import tempfile
 import threading
@@ -16,7 +15,18 @@ import pyterrier as pt
 
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
-from pyterrier_taskarith.arithmetic import Layers, Merge, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import (
+    Alpha,
+    LayerAlphas,
+    Layers,
+    Merge,
+    MergePlan,
+    Setting,
+    TaskVector,
+    as_alpha,
+    make_plan,
+)
+from pyterrier_taskarith.arithmetic._alphas import DEFAULT
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.live import LiveModel, LiveOptions, source_files
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
@@ -44,7 +54,7 @@ class TaskArithReranker(Configured):
     schematic = {"label": "TaskArith", "help_url": "https://doi.org/10.1145/3726302.3730216"}
 
     def __init__(self, ranker: Source, domain: Source | None = None, base: Source | None = None,
-                 alpha: float | Mapping[str, float] = 1.0, *,
+                 alpha: float | Mapping[str, Any] = 1.0, *,
                  vectors: TaskVector | Mapping[str, TaskVector] | None = None, variant: str = "merged",
                  scorer: str = "auto", layers: str | None = None,
                  truncation: str = "keep_prompt", dtype: str = "auto", device: str | None = None,
@@ -56,8 +66,9 @@ class TaskArithReranker(Configured):
             ranker: Θ_T: a hub id ``org/name[@revision]``, a folder, a weight file, or a Checkpoint.
             domain: Θ_D.
             base: Θ_0.
-            alpha: α, any finite real number; with several vectors, one for all or one by name.
-            vectors: Task vectors by name, or one vector.
+            alpha: α, any finite real number; by layers, ``{"default": 0.7, "layers 8-11": 1.0, "embeddings": 0}``; with
+                several vectors, one of these for all or one by name.
+            vectors: Task vectors by name, or one vector; ``{}`` scores with the ranker as it is, a merged folder say.
             variant: "merged", or "ranker", "domain", "base" to score with Θ_T, Θ_D, Θ_0 by the same function (with
                 several vectors, "domain.name" and "base.name"). :meth:`variants` sets it.
             scorer: "auto", "bi-encoder" or "seq2seq".
@@ -82,9 +93,8 @@ class TaskArithReranker(Configured):
         self.base = None if base is None else Checkpoint(base).source
         self.vectors = dict(vectors) if isinstance(vectors, Mapping) else vectors
         if (domain is None) != (base is None) or (domain is None) == (vectors is None):
-            raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors")
-        if isinstance(vectors, Mapping) and not vectors:
-            raise ValueError("vectors is empty; give at least one TaskVector")
+            raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors; to score with a model as it "
+                             "is, a merged folder say: vectors={}")
         named = vectors.items() if isinstance(vectors, Mapping) else [] if vectors is None else [("vectors", vectors)]
         for name, vector in named:
             if not isinstance(vector, TaskVector):
@@ -131,29 +141,38 @@ class TaskArithReranker(Configured):
         return {name: vector.layers(self.layers) for name, vector in found.items()}
 
     @property
-    def alpha(self) -> float | dict[str, float]:
-        """The scaling factor α; a new value takes effect at the next frame with rows."""
-        return dict(self._alpha) if isinstance(self._alpha, dict) else self._alpha
+    def alpha(self) -> Any:  # noqa: ANN401
+        """The scaling factor α as it was given; a new value takes effect at the next frame with rows.
+
+        A number; by layers, a dict with "default"; with several vectors, a number for all or a dict by name.
+        """
+        if isinstance(self._alpha, dict):
+            return {name: _written(alpha) for name, alpha in self._alpha.items()}
+        return _written(self._alpha)
 
     @alpha.setter
-    def alpha(self, value: float | Mapping[str, float]) -> None:
-        if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", value) != value:
-            raise ValueError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
-        if isinstance(value, Mapping):
+    def alpha(self, value: Any) -> None:  # noqa: ANN401
+        if isinstance(value, Mapping) and DEFAULT not in value and (
+                isinstance(self.vectors, dict) or set(value) <= set(self._vectors_used)):
             unknown = [name for name in value if name not in self._vectors_used]
             absent = [name for name in self._vectors_used if name not in value]
             if unknown or absent:
                 raise ValueError(f"alpha must name each of {list(self._vectors_used)}: unknown {unknown}, "
                                  f"absent {absent}")
-            self._alpha: float | dict[str, float] = {name: _real(value[name], name) for name in self._vectors_used}
+            new: Alpha | dict[str, Alpha] = {name: as_alpha(value[name], name) for name in self._vectors_used}
         else:
-            self._alpha = _real(value, "")
+            new = as_alpha(value)
+        if not self._vectors_used and new != 1:
+            raise ValueError(f"alpha={value!r}: without a vector α does nothing; leave it out")
+        if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", new) != new:
+            raise ValueError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
+        self._alpha = new
 
     def get_parameter(self, name: str) -> Any:  # noqa: ANN401
         """Returns an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:
-            return self._alphas()[vector]
+            return _written(self._alphas()[vector])
         return super().get_parameter(name)
 
     def set_parameter(self, name: str, value: Any) -> None:  # noqa: ANN401
@@ -168,7 +187,7 @@ class TaskArithReranker(Configured):
         else:
             super().set_parameter(name, value)
 
-    def _alphas(self) -> dict[str, float]:
+    def _alphas(self) -> dict[str, Alpha]:
         if isinstance(self._alpha, dict):
             return dict(self._alpha)
         return dict.fromkeys(self._vectors_used, self._alpha)
@@ -238,7 +257,9 @@ class TaskArithReranker(Configured):
         With several vectors there is a Θ_0 and a Θ_D for each; of vectors that are no plain Θ_D − Θ_0 there is none.
         """
         several = len(self._vectors_used) > 1
-        found = {}
+        found: dict[str, str] = {}
+        if not self._vectors_used:
+            return {"Θ_T": self.copy(variant="ranker")}
         for symbol, kind in (("Θ_0", "base"), ("Θ_D", "domain")):
             for name, vector in self._vectors_used.items():
                 if vector.difference is not None:
@@ -275,7 +296,7 @@ class TaskArithReranker(Configured):
             return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
 
     def __repr__(self) -> str:
-        alpha = str(self._alpha).removesuffix(".0")
+        alpha = str(self.alpha).removesuffix(".0")
         made_of = f"vectors={self.vectors!r}"
         if self.vectors is None:
             made_of = f"{_short(self.domain)!r}, {_short(self.base)!r}"
@@ -301,10 +322,9 @@ def _is_text(value: object) -> bool:
         return False
 
 
-def _real(value: object, name: str) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(float(value)):
-        raise ValueError(f"alpha{f' of {name}' if name else ''} is {value!r}: it must be a finite real number")
-    return float(value)
+def _written(alpha: Alpha) -> float | dict[str, float]:
+    """Returns α as a user writes it."""
+    return alpha.to_dict() if isinstance(alpha, LayerAlphas) else alpha
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int]:

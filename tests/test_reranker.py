@@ -206,7 +206,7 @@ def test_the_schematic_is_short_and_needs_no_network():
     ({"base": "a/b"}, "both domain .* and base"),
     ({}, "both domain .* and base"),
     ({"domain": "a/b", "base": "c/d", "vectors": TaskVector("a/b", "c/d")}, "both domain .* and base"),
-    ({"vectors": {}}, "vectors is empty"),
+    ({"vectors": {}, "alpha": 0.5}, "without a vector α does nothing"),
     ({"vectors": {"bio": "a/b"}}, "bio is 'a/b': give a TaskVector"),
     ({"vectors": "a/b"}, "vectors is 'a/b': give a TaskVector"),
 ])

@@ -290,3 +290,44 @@ def test_the_dtype_is_the_users(triple, dtype, within):
     exact = scores(reranker(triple, alpha=0.7))
     assert 0 < np.abs(scores(r) - exact).max() < within
     assert next(r.model.scorer.module.parameters()).dtype == getattr(torch, dtype)
+
+
+# α by layers, and merge methods ------------------------------------------------------------------------------------
+
+def test_alpha_by_layers_scores_as_layers_of_the_vector_do(triple):
+    by_layers = reranker(triple, alpha={"default": 0.7, "layers 1": 0, "embeddings": 0})
+    vector = TaskVector(triple.domain, triple.base).without("1,embeddings")
+    by_vector = TaskArithReranker(triple.ranker, vectors=vector, alpha=0.7, verbose=False)
+    np.testing.assert_array_equal(scores(by_layers), scores(by_vector))
+    assert by_layers.alpha == {"default": 0.7, "layers 1": 0.0, "embeddings": 0.0}
+    assert np.abs(scores(by_layers) - scores(reranker(triple, alpha=0.7))).max() > 1e-4
+
+
+def test_alpha_by_layers_for_one_of_several_vectors(triple, other):
+    vectors = {"bio": TaskVector(triple.domain, triple.base), "de": TaskVector(other.domain, other.base)}
+    alpha = {"bio": 0.7, "de": {"default": 0, "0": 0.3}}
+    r = TaskArithReranker(triple.ranker, vectors=vectors, alpha=alpha, verbose=False)
+    parts = {"bio": vectors["bio"], "de": vectors["de"].layers("0")}
+    same = TaskArithReranker(triple.ranker, vectors=parts, alpha={"bio": 0.7, "de": 0.3}, verbose=False)
+    np.testing.assert_array_equal(scores(r), scores(same))
+    r.set_parameter("alpha.de", 0.3)
+    assert r.get_parameter("alpha.de") == 0.3 and r.get_parameter("alpha") == {"bio": 0.7, "de": 0.3}
+
+
+def test_grid_search_tunes_over_alphas_by_layers_as_over_numbers(triple):
+    r, qrels = reranker(triple), frame()[["qid", "docno"]].assign(label=lambda rows: np.arange(len(rows)) % 3)
+    settings = [0.0, {"default": 0.5, "0": 0}, {"default": 0, "0": 0.5}]
+    topics = frame()[["qid", "query"]].drop_duplicates()
+    pt.GridSearch(pt.Transformer.from_df(frame()) >> r, {r: {"alpha": settings}}, topics, qrels, "map", verbose=False)
+    assert r.alpha in settings
+    assert r.model.scorer.pairs_scored == 3 * len(frame())
+
+
+def test_methods_and_alphas_tell_rerankers_apart(triple):
+    vector = TaskVector(triple.domain, triple.base)
+    made = [TaskArithReranker(triple.ranker, vectors=v, alpha=a, verbose=False)
+            for v in (vector, vector.trim(0.3), vector.dare(0.3)) for a in (0.5, {"default": 0.5, "0": 0})]
+    found = [scores(r) for r in made]
+    for place, one in enumerate(made):
+        for later, another in enumerate(made[place + 1:], place + 1):
+            assert one != another and np.abs(found[place] - found[later]).max() > 1e-5, (one, another)

@@ -1,7 +1,7 @@
 """One difference of weights: of two checkpoints, or as a file saved earlier."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,9 @@ class Difference(Protocol):
 
     def paths(self) -> list[Path]:
         """Returns the weight files it is read from."""
+
+    def parts(self) -> "Iterable[Difference]":
+        """Yields the differences it is made of, itself where it is made of no other."""
 
     def close(self) -> None:
         """Lets go of mapped files."""
@@ -161,6 +164,10 @@ class CheckpointDifference:
         """Returns both checkpoints' weight files."""
         return [file.path for file in (*self.domain.files, *self.base.files)]
 
+    def parts(self) -> "list[Difference]":
+        """Returns itself."""
+        return [self]
+
     def __reduce__(self) -> tuple[type, tuple[Checkpoint, Checkpoint]]:
         return CheckpointDifference, (self.domain, self.base)
 
@@ -232,6 +239,10 @@ class SavedDifference:
     def paths(self) -> list[Path]:
         """Returns the one file."""
         return [self.path]
+
+    def parts(self) -> "list[Difference]":
+        """Returns itself."""
+        return [self]
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return SavedDifference, (self.path,)

@@ -1,16 +1,16 @@
 """The weights of a living module, set to Θ_0, Θ_D, Θ_T or Θ' in place."""
 
 import logging
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
+from pyterrier_taskarith.arithmetic._add import add
+from pyterrier_taskarith.arithmetic._alphas import Alpha, as_alpha, is_zero
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, check_finite
 from pyterrier_taskarith.arithmetic._errors import MergeError
-from pyterrier_taskarith.arithmetic._merge import add_scaled
 from pyterrier_taskarith.arithmetic._plan import MergePlan
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, canonical, family_of, match_rows, ties_embeddings
 
@@ -23,16 +23,16 @@ class Setting:
 
     Attributes:
         variant: "merged", "ranker", or "domain" and "base", followed by ``.name`` with several vectors.
-        alphas: (vector, α), used by "merged" alone.
+        alphas: (vector, α or α by layers), used by "merged" alone.
     """
 
     variant: str = "merged"
-    alphas: tuple[tuple[str, float], ...] = ()
+    alphas: tuple[tuple[str, Alpha], ...] = ()
 
     @property
     def normal(self) -> "Setting":
         """The same weights under one name: Θ' at α = 0 is Θ_T."""
-        alphas = tuple((name, alpha) for name, alpha in self.alphas if alpha != 0)
+        alphas = tuple((name, alpha) for name, alpha in self.alphas if not is_zero(alpha))
         if self.variant == "merged" and alphas:
             return Setting("merged", alphas)
         return Setting("ranker" if self.variant == "merged" else self.variant)
@@ -69,7 +69,7 @@ class LiveWeights:
             for name, parameter in self._parameters.items():
                 self._kept[name] = self._read_ranker(name).to(parameter.device, torch.float32, copy=True)
                 for position, (_, term) in enumerate(self.plan.terms(name)):
-                    self._taus[position, name] = term.difference.tensor(name).to(parameter.device)
+                    self._taus[position, name] = term.tensor(name).to(parameter.device)
             self._close()
             if self._taus and not any(bool(tau.any()) for tau in self._taus.values()):
                 raise MergeError("the task vector is zero in every parameter: Θ_D and Θ_0 hold the same weights, and α "
@@ -97,9 +97,10 @@ class LiveWeights:
                 that is not finite or is of no vector of the plan.
         """
         for name, alpha in setting.alphas:
-            if name not in self.plan.vectors or not math.isfinite(alpha):
-                raise MergeError(f"α of {name!r} is {alpha}: it must be a finite number, of one of the vectors "
-                                 f"{', '.join(self.plan.vectors)}")
+            if name not in self.plan.vectors:
+                raise MergeError(f"α of {name!r} is {alpha}, but the vectors are {', '.join(self.plan.vectors)}")
+            as_alpha(alpha, name)
+        self.plan.check_alphas(dict(setting.alphas))
         setting = setting.normal
         with self._lock, torch.no_grad():
             if setting == self.current:
@@ -114,22 +115,20 @@ class LiveWeights:
             self.current = setting
             self.switches += 1
 
-    def _set_merged(self, alphas: Mapping[str, float]) -> None:
+    def _set_merged(self, alphas: Mapping[str, Alpha]) -> None:
         for name, parameter in self._parameters.items():
             value = self._kept[name] if name in self._kept else self._read_ranker(name)
-            added = [(position, term, alphas.get(vector, 0.0) * term.scale)
-                     for position, (vector, term) in enumerate(self.plan.terms(name))]
-            added = [(position, term, factor) for position, term, factor in added if factor != 0]
-            if not added:
+            steps = self.plan.steps(name, alphas)
+            if not steps:
                 parameter.data.copy_(value)
                 continue
             value = value.to(parameter.device, torch.float32)
             out = parameter.data if parameter.dtype == torch.float32 else torch.empty_like(value)
-            for position, term, factor in added:
-                tau = self._taus.get((position, name))
+            for step in steps:
+                tau = self._taus.get((step.position, name))
                 if tau is None:
-                    tau = term.difference.tensor(name).to(parameter.device)
-                add_scaled(value, tau, factor, self.plan.rows_of(term, name), out=out)
+                    tau = step.term.tensor(name).to(parameter.device)
+                add(step, value, tau, out=out)
                 value = out
             if out is not parameter.data:
                 parameter.data.copy_(out)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
+from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
+from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
 from pyterrier_taskarith.arithmetic._errors import MergeError
-from pyterrier_taskarith.arithmetic._task_vector import TaskVector, Term
+from pyterrier_taskarith.arithmetic._task_vector import TaskVector
+from pyterrier_taskarith.arithmetic._term import Term
 from pyterrier_taskarith.checkpoints import (
     STRUCTURE,
     Checkpoint,
@@ -41,6 +43,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One addition to a parameter: factor·τ of a term.
+
+    Attributes:
+        term: What is added.
+        factor: α times the term's scale; never 0.
+        rows: Rows of Θ_T that have a row in the term; None: all, one to one.
+        position: Its place among the terms that cover the parameter, whatever their α.
+    """
+
+    term: Term
+    factor: float
+    rows: RowMatch | None
+    position: int
+
+
+@dataclass(frozen=True)
 class MergePlan:
     """Every parameter of Θ_T, merged or kept and why; a list to print and read.
 
@@ -68,6 +87,28 @@ class MergePlan:
         if name not in self.merged:
             return []
         return [(vector, term) for vector, value in self.vectors.items() for term in value.terms if term.covers(name)]
+
+    def steps(self, name: str, alphas: Mapping[str, Alpha]) -> list[Step]:
+        """Returns what is added to a parameter, in order; what has a factor of 0 is left out.
+
+        Args:
+            name: Canonical name.
+            alphas: α of each vector; a vector that is absent has 0.
+        """
+        found = [Step(term, alpha_of(alphas.get(vector, 0.0), name) * term.scale, self.rows_of(term, name), position)
+                 for position, (vector, term) in enumerate(self.terms(name))]
+        return [step for step in found if step.factor != 0]
+
+    def check_alphas(self, alphas: Mapping[str, Alpha]) -> None:
+        """Refuses an α by layers that names a parameter twice, or layers without a merged parameter.
+
+        Raises:
+            MergeError: Naming the layers.
+        """
+        for vector, alpha in alphas.items():
+            if isinstance(alpha, LayerAlphas):
+                alpha.check(name for name in self.merged if any(term.covers(name)
+                                                                for term in self.vectors[vector].terms))
 
     def rows_of(self, term: Term, name: str) -> RowMatch | None:
         """Returns the matching rows of a parameter, or None where the whole tensor is added."""
@@ -101,7 +142,7 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
 
     Args:
         ranker: Θ_T; its names drive the merge.
-        vectors: Task vectors by name.
+        vectors: Task vectors by name; none: everything is kept.
 
     Raises:
         MergeError: If nothing is in common, a backbone parameter of Θ_T has no partner in a task vector, shapes or
@@ -110,16 +151,18 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
     """
     every = [term for vector in vectors.values() for term in vector.terms]
     for term in every:
-        _same_architecture(ranker, term)
-        difference = term.difference
-        if isinstance(difference, CheckpointDifference) and _files(difference.domain) == _files(difference.base):
-            raise MergeError(f"Θ_D and Θ_0 are both {difference.base.source!r}, so their task vector is zero and α "
-                             "would do nothing")
+        for difference in term.difference.parts():
+            _same_architecture(ranker, difference)
+            if isinstance(difference, CheckpointDifference) and _files(difference.domain) == _files(difference.base):
+                raise MergeError(f"Θ_D and Θ_0 are both {difference.base.source!r}, so their task vector is zero and "
+                                 "α would do nothing")
+        if term.sphere:
+            _from_the_ranker(ranker, term, every)
     rows = {term: _match(ranker, term) for term in every}
     entries = [_entry(name, shape, ranker, every, rows) for name, shape in ranker.shapes.items()]
     problems = [entry.why.removeprefix(_PROBLEM) for entry in entries if entry.why.startswith(_PROBLEM)]
-    if not any(name in term.difference.shapes for term in every for name in ranker.shapes):
-        labels = ", ".join(term.difference.label for term in every) or "no vector"
+    if every and not any(name in term.difference.shapes for term in every for name in ranker.shapes):
+        labels = ", ".join(term.difference.label for term in every)
         raise MergeError(f"Θ_T {ranker.source!r} and {labels} have no parameter in common. "
                          "Are they of the same architecture?")
     if problems:
@@ -127,7 +170,7 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
         raise MergeError(f"the merge covers {covered} of {covered + len(problems)} backbone parameters of Θ_T "
                          f"{ranker.source!r}: {'; '.join(problems[:5])}{' …' if len(problems) > 5 else ''}. "
                          "Are all three of the same architecture?")
-    if not any(entry.merged for entry in entries):
+    if every and not any(entry.merged for entry in entries):
         asked = ", ".join(layers.text for term in every for layers in term.layers)
         numbers = sorted({number for _, number in map(layer_of, ranker.shapes) if number is not None})
         raise MergeError(f"layers={asked!r} selects no parameter of Θ_T {ranker.source!r}, whose layers are "
@@ -147,6 +190,8 @@ def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Te
     if not ranker.dtype(name).is_floating_point:
         return Entry(name, shape, False, "not floating-point")
     selecting = [term for term in terms if term.selects(name)]
+    if not terms:
+        return Entry(name, shape, False, "no task vector")
     if not selecting:
         return Entry(name, shape, False, "excluded: outside the layers asked for")
     having = [term for term in selecting if term.covers(name)]
@@ -185,8 +230,14 @@ def _match(ranker: Checkpoint, term: Term) -> RowMatch | None:
                       them=term.difference.label)
 
 
-def _same_architecture(ranker: Checkpoint, term: Term) -> None:
+def _from_the_ranker(ranker: Checkpoint, term: Term, every: list[Term]) -> None:
     difference = term.difference
+    if len(every) > 1 or not isinstance(difference, CheckpointDifference) or _files(difference.base) != _files(ranker):
+        raise MergeError(f"SLERP goes from Θ_T to one other model and allows no further vector: with the ranker "
+                         f"{ranker.source!r}, use TaskVector(domain, {ranker.source!r}).slerp() alone")
+
+
+def _same_architecture(ranker: Checkpoint, difference: Difference) -> None:
     others = {difference.label: difference.config}
     if isinstance(difference, CheckpointDifference):
         others = {f"Θ_D {difference.domain.source!r}": difference.domain.config,

@@ -5,46 +5,19 @@ import math
 import numbers
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, Difference, SavedDifference
+from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
 from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
+from pyterrier_taskarith.arithmetic._term import Edit, Term
+from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint, is_head
-
-
-@dataclass(frozen=True)
-class Term:
-    """One scaled difference inside a task vector.
-
-    Attributes:
-        scale: Its factor.
-        difference: The weights.
-        layers: Selections that a parameter must lie in, all of them; empty: no restriction.
-    """
-
-    scale: float
-    difference: Difference
-    layers: tuple[Layers, ...] = ()
-
-    def covers(self, name: str) -> bool:
-        """Returns whether the term has and selects a parameter."""
-        return name in self.difference.shapes and self.selects(name)
-
-    def selects(self, name: str) -> bool:
-        """Returns whether the term's layers include a parameter."""
-        return any(all(name in layers for layers in (*selection, *self.layers))
-                   for selection in self.difference.selections)
-
-    def __str__(self) -> str:
-        # Every digit: models are told apart by this text, and a recipe must give the same weights again.
-        scale = "" if self.scale == 1 else f"{self.scale!r}·".replace(".0·", "·")
-        return f"{scale}({self.difference.label}){''.join(f'[{layers.text}]' for layers in self.layers)}"
 
 
 class TaskVector:
@@ -145,11 +118,70 @@ class TaskVector:
         """
         return self.of(replace(term, layers=(*term.layers, Layers(which))) for term in self.terms)
 
+    def without(self, which: str) -> "TaskVector":
+        """Returns the vector without some layers: everything that :meth:`layers` would leave out."""
+        return self.layers(f"not {which}")
+
+    def trim(self, density: float) -> "TaskVector":
+        """Returns the vector with its largest values alone, in each parameter: TIES' first step; see :class:`Trim`.
+
+        Args:
+            density: Share of the values that is kept.
+        """
+        return self._edited(Trim(density))
+
+    def dare(self, density: float, *, seed: int = 0) -> "TaskVector":
+        """Returns the vector with a random part of its values, rescaled; see :class:`Dare`.
+
+        Args:
+            density: Share of the values that is kept.
+            seed: Of the choice.
+        """
+        return self._edited(Dare(density, seed))
+
+    def breadcrumbs(self, density: float, *, outliers: float) -> "TaskVector":
+        """Returns the vector without its largest and its smallest values; see :class:`Breadcrumbs`.
+
+        Args:
+            density: Share of the values that is kept.
+            outliers: Share of the values, the largest, that is dropped.
+        """
+        return self._edited(Breadcrumbs(density, outliers))
+
+    @classmethod
+    def ties(cls, *vectors: "TaskVector", density: float) -> "TaskVector":
+        """Returns one vector from several by TIES: trim, elect sign, merge; its α is the paper's λ.
+
+        Args:
+            vectors: Two or more; their own factors count in the election and in the mean.
+            density: Share of each vector's values that is kept.
+
+        Raises:
+            MergeError: If they are not over the same tokens, or the density is out of range.
+        """
+        return cls.of([Term(1.0, TiesDifference(vectors, density))])
+
+    def slerp(self) -> "TaskVector":
+        """Returns the vector with α moving on the sphere: of ``TaskVector(domain, ranker)``, SLERP of Θ_T and Θ_D.
+
+        Without it, ``TaskVector(domain, ranker)`` is linear interpolation: (1 − α)·Θ_T + α·Θ_D.
+
+        Raises:
+            MergeError: If the vector is a sum, which has no one direction.
+        """
+        if len(self.terms) != 1 or self.terms[0].scale != 1:
+            raise MergeError(f"{self} is a sum or scaled; SLERP goes from Θ_T to one other model: "
+                             "TaskVector(domain, ranker).slerp()")
+        return self.of([replace(self.terms[0], sphere=True)])
+
+    def _edited(self, edit: Edit) -> "TaskVector":
+        return self.of(replace(term, edits=(*term.edits, edit)) for term in self.terms)
+
     @property
-    def fingerprint(self) -> list[tuple[float, str, list[str]]]:
-        """What identifies the weights: scale, sha256 and layers of each term."""
-        return [(term.scale, term.difference.fingerprint, [layers.text for layers in term.layers])
-                for term in self.terms]
+    def fingerprint(self) -> list[tuple[float, str, str]]:
+        """What identifies the weights: of each term the scale, the sha256, and how it is restricted and edited."""
+        return [(term.scale, term.difference.fingerprint, str(replace(term, scale=1.0)).removeprefix(
+            f"({term.difference.label})")) for term in self.terms]
 
     def save(self, path: str | Path) -> Path:
         """Writes τ in float32 as one ``.safetensors`` file, under a temporary name first.
@@ -158,9 +190,12 @@ class TaskVector:
             path: Where; an existing file is replaced.
 
         Raises:
-            MergeError: If the terms are not over the same vocabulary, or one lacks what another has.
+            MergeError: If the terms are not over the same vocabulary, or one lacks what another has, or α would move
+                on a sphere.
         """
         path = Path(path)
+        if any(term.sphere for term in self.terms):
+            raise MergeError("SLERP depends on Θ_T, so there is no τ to save; save the vector without .slerp()")
         first = self.terms[0].difference
         state: dict[str, torch.Tensor] = {}
         for name in dict.fromkeys(name for term in self.terms for name in term.difference.shapes):
@@ -172,7 +207,7 @@ class TaskVector:
                         continue
                     raise MergeError(f"{name!r} is absent from {term.difference.lacking(name)}; save the terms one by "
                                      "one")
-                value = term.difference.tensor(name).mul_(term.scale)
+                value = term.tensor(name).mul_(term.scale)
                 if term.difference.vocabulary != first.vocabulary or state.get(name, value).shape != value.shape:
                     raise MergeError(f"{term} and {self.terms[0]} have different vocabularies or shapes ({name}); save "
                                      "them one by one")

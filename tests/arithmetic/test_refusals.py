@@ -58,9 +58,10 @@ def test_models_with_nothing_in_common_say_so(triple):
         plan_of(triple)
 
 
-def test_no_vectors_are_no_merge(bert):
-    with pytest.raises(MergeError, match="no vector have no parameter in common"):
-        make_plan(Checkpoint(bert.triple.ranker), {})
+def test_without_a_vector_everything_is_kept_and_says_so(bert):
+    plan = make_plan(Checkpoint(bert.triple.ranker), {})
+    assert not plan.merged and {entry.why for entry in plan.entries} <= {"no task vector", "no parameter"}
+    assert "kept (no task vector)" in plan.summary()
 
 
 def test_layers_that_select_nothing_say_so(bert):

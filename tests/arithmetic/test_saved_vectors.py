@@ -73,7 +73,7 @@ def test_a_saved_vector_says_what_it_was_made_from_and_its_fingerprint_is_its_fi
     with safe_open(path, "pt") as file:
         assert str(bert.triple.domain) in file.metadata()["recipe"] and "0.5" in file.metadata()["recipe"]
     loaded = TaskVector.load(path)
-    assert loaded.fingerprint == [(1.0, sha256(path), [])] and loaded.difference is None
+    assert loaded.fingerprint == [(1.0, sha256(path), "")] and loaded.difference is None
     assert pickle.loads(pickle.dumps(loaded)) == loaded == TaskVector.load(str(path))
 
 

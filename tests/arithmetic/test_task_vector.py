@@ -94,7 +94,7 @@ def test_adding_twice_is_a_merge_of_two_vectors(bert, bio, other):
 
 @pytest.mark.parametrize("alphas", [{}, {"a": float("nan")}, {"a": float("inf")}, {"b": 1.0}, {"a": 1.0, "b": 1.0}])
 def test_a_merge_needs_one_finite_alpha_for_each_vector(bert, bio, alphas):
-    with pytest.raises(MergeError, match="one finite number for each vector, a"):
+    with pytest.raises(MergeError, match="one α for each vector, a|a is (nan|inf): it must be a finite real number"):
         Merge(Checkpoint(bert.triple.ranker), {"a": bio}, alphas)
 
 

@@ -95,3 +95,12 @@ def test_a_saved_folder_is_a_ranker_again(bi_encoder, tmp_path):
     folder = bi_encoder.save(tmp_path / "merged", dtype="float32")
     again = TaskArithReranker(folder, DEMO[1], DEMO[2], alpha=0.0, verbose=False)
     np.testing.assert_allclose(scores(again, candidates(12, 15)), scores(bi_encoder, candidates(12, 15)), atol=1e-6)
+
+
+def test_a_saved_folder_scores_as_it_is_without_a_vector(bi_encoder, tmp_path):
+    saved = TaskArithReranker(bi_encoder.save(tmp_path / "merged", dtype="float32"), vectors={}, verbose=False)
+    frame = candidates(12, 15)
+    np.testing.assert_array_equal(scores(saved, frame), scores(bi_encoder, frame))
+    assert not saved.plan.merged and list(saved.variants()) == ["Θ_T"]
+    with pytest.raises(ValueError, match="without a vector α does nothing"):
+        saved.alpha = 0.5

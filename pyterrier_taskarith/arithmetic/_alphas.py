@@ -1,0 +1,106 @@
+"""α: one number, or one for each group of layers."""
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.arithmetic._layers import Layers
+
+#: The key of the α of every layer that no other key selects.
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class LayerAlphas:
+    """A scaling factor for each group of layers.
+
+    Attributes:
+        default: α of the parameters that no group selects.
+        groups: (layers, α); a parameter may be in one of them at most.
+    """
+
+    default: float
+    groups: tuple[tuple[Layers, float], ...]
+
+    def of(self, name: str) -> float:
+        """Returns α of a parameter, by its canonical name.
+
+        Raises:
+            MergeError: If two groups select it.
+        """
+        found = [(layers, alpha) for layers, alpha in self.groups if name in layers]
+        if len(found) > 1:
+            raise MergeError(f"alpha names {name!r} twice: in {found[0][0].text!r} and in {found[1][0].text!r}")
+        return found[0][1] if found else self.default
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuses groups that overlap, or that select none of the parameters that are merged.
+
+        Raises:
+            MergeError: Naming the group.
+        """
+        names = list(names)
+        for name in names:
+            self.of(name)
+        for layers, alpha in self.groups:
+            if not any(name in layers for name in names):
+                raise MergeError(f"alpha={{{layers.text!r}: {alpha:g}}} selects no parameter that is merged; "
+                                 "see the layers in the merge plan")
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is 0 everywhere."""
+        return self.default == 0 and all(alpha == 0 for _, alpha in self.groups)
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns it as it is written: ``{"default": 0.7, "layers 8-11": 1.0}``."""
+        return {DEFAULT: self.default, **{layers.text: alpha for layers, alpha in self.groups}}
+
+    def __str__(self) -> str:
+        return "{" + ", ".join(f"{key}: {alpha!r}" for key, alpha in self.to_dict().items()) + "}"
+
+
+Alpha = float | LayerAlphas
+
+
+def as_alpha(value: object, of: str = "") -> Alpha:
+    """Returns a checked α.
+
+    Args:
+        value: A finite real number (NumPy's too), or a mapping of layers to such numbers with a ``default``:
+            ``{"default": 0.7, "layers 8-11": 1.0, "embeddings": 0}``.
+        of: The vector whose α it is, for an error.
+
+    Raises:
+        MergeError: If it is neither.
+    """
+    where = f"alpha{f' of {of}' if of else ''}"
+    if isinstance(value, LayerAlphas):
+        return value
+    if isinstance(value, Mapping):
+        if DEFAULT not in value:
+            raise MergeError(f"{where} is {dict(value)}: give the α of all other layers too, as 'default'")
+        numbers_of = {str(key): _real(alpha, f"{where}, {key!r},") for key, alpha in value.items()}
+        default = numbers_of.pop(DEFAULT)
+        if not numbers_of:
+            return default
+        return LayerAlphas(default, tuple((Layers(key), alpha) for key, alpha in numbers_of.items()))
+    return _real(value, where)
+
+
+def alpha_of(alpha: Alpha, name: str) -> float:
+    """Returns the number that applies to a parameter."""
+    return alpha.of(name) if isinstance(alpha, LayerAlphas) else alpha
+
+
+def is_zero(alpha: Alpha) -> bool:
+    """Returns whether α adds nothing to any parameter."""
+    return alpha.is_zero if isinstance(alpha, LayerAlphas) else alpha == 0
+
+
+def _real(value: object, where: str) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(float(value)):
+        raise MergeError(f"{where} is {value!r}: it must be a finite real number")
+    return float(value)
