@@ -12,7 +12,7 @@ class Trim:
     """Keeps the largest values of τ by magnitude in each parameter, and sets the others to 0.
 
     The paper ranks all values of the model together; ranked within each parameter, as here and in mergekit, no
-    parameter is emptied because its values are small beside another's.
+    parameter is emptied because its values are small beside another's. At least one value is kept.
 
     Attributes:
         density: Share of the values that is kept, above 0 and at most 1.
@@ -25,7 +25,7 @@ class Trim:
 
     def apply(self, tau: torch.Tensor, name: str) -> torch.Tensor:
         """Returns the trimmed τ of one parameter."""
-        return keep_ranked(tau, 0, int(self.density * tau.numel()))
+        return keep_ranked(tau, 0, max(1, int(self.density * tau.numel())))
 
     def __str__(self) -> str:
         return f"trim({self.density!r})"
