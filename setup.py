@@ -47,13 +47,15 @@ setup(
         "test": [
             *DEMO, *PARALLEL,
             "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.15", "mypy>=1.15", "build>=1.2",
-            "sentence-transformers>=5.7", "ranx>=0.3.21",
+            "sentence-transformers>=5.7", "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6",
         ],
         "docs": ["sphinx>=7"],
         "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8"],
     },
     entry_points={
         "console_scripts": ["taskarith=pyterrier_taskarith.cli:main"],
+        "pyterrier.artifact": ["reranker.taskarith=pyterrier_taskarith.artifact:MergedModel"],
+        "pyterrier.artifact.metadata_adapter": ["taskarith=pyterrier_taskarith.artifact:recognise"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -7,14 +7,46 @@ Example:
     >>> bm25 >> pt.text.get_text(dataset, "text") >> Mix(r, weight=0.5)          # doctest: +SKIP
 """
 
-from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
-from pyterrier_taskarith.comparison import Comparison, compare, from_experiment
-from pyterrier_taskarith.fusion import MinMax, Mix
-from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.scorers import ScorerError
-from pyterrier_taskarith.tuning import Tuned, plot_alpha, sweep, tune
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Checkpoint", "CheckpointError", "Comparison", "Merge", "MergeError", "MergePlan", "MinMax", "Mix",
-           "ScorerError", "TaskArithReranker", "TaskVector", "Tuned", "compare", "from_experiment", "plot_alpha",
-           "sweep", "tune"]
+if TYPE_CHECKING:
+    from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
+    from pyterrier_taskarith.artifact import MergedModel
+    from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+    from pyterrier_taskarith.comparison import Comparison, compare, from_experiment
+    from pyterrier_taskarith.fusion import MinMax, Mix
+    from pyterrier_taskarith.inspection import Inspection, inspect_merge
+    from pyterrier_taskarith.reranker import TaskArithReranker
+    from pyterrier_taskarith.scorers import ScorerError
+    from pyterrier_taskarith.tuning import Tuned, plot_alpha, sweep, tune
+
+#: Module -> its names. They are imported at first use: torch and PyTerrier take seconds, which ``taskarith --help`` and
+#: a merge need not wait for.
+_NAMES = {
+    "arithmetic": ("Merge", "MergeError", "MergePlan", "TaskVector"),
+    "artifact": ("MergedModel",),
+    "checkpoints": ("Checkpoint", "CheckpointError"),
+    "comparison": ("Comparison", "compare", "from_experiment"),
+    "fusion": ("MinMax", "Mix"),
+    "inspection": ("Inspection", "inspect_merge"),
+    "reranker": ("TaskArithReranker",),
+    "scorers": ("ScorerError",),
+    "tuning": ("Tuned", "plot_alpha", "sweep", "tune"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError", "MergePlan",
+           "MergedModel", "MinMax", "Mix", "ScorerError", "TaskArithReranker", "TaskVector", "Tuned", "compare",
+           "from_experiment", "inspect_merge", "plot_alpha", "sweep", "tune"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -71,10 +71,11 @@ class TaskArithReranker(Configured):
             vectors: Task vectors by name, or one vector; ``{}`` scores with the ranker as it is, a merged folder say.
             variant: "merged", or "ranker", "domain", "base" to score with Θ_T, Θ_D, Θ_0 by the same function (with
                 several vectors, "domain.name" and "base.name"). :meth:`variants` sets it.
-            scorer: "auto", "bi-encoder" or "seq2seq".
+            scorer: "auto", "bi-encoder", "cross-encoder", "seq2seq" or "causal".
             layers: Restricts the task vector to layers, such as "0-5" or "decoder.3,embeddings".
-            truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as the models were trained and
-                pyterrier_t5 scores; "paper" cuts from the right, as the paper's evaluation did.
+            truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as pyterrier_t5 and RankingGPT do;
+                "paper" is the paper's evaluation: T5's prompt cut from the right, for causal models 256 tokens of text
+                and 128 of query.
             dtype: "auto" (float32 on a CPU, the checkpoint's own on a GPU), "float32", "float16" or "bfloat16".
             device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
             batch_tokens: Tokens in a batch, padding included; None: by the device.
@@ -274,11 +275,25 @@ class TaskArithReranker(Configured):
             made._loaded = self._loaded
         return made
 
-    def save(self, folder: str | Path, *, dtype: str | None = None) -> Path:
-        """Writes Θ' at the present α as an ordinary model folder; see :meth:`Merge.save`."""
+    def save(self, folder: str | Path, *, dtype: str | None = None, shard_size: str | int | None = None,
+             overwrite: bool = False) -> Path:
+        """Writes Θ' at the present α as an ordinary model folder.
+
+        Args:
+            folder: Where; one that holds this very merge is left as it is.
+            dtype: "float32", "float16" or "bfloat16"; None keeps each parameter's dtype in Θ_T.
+            shard_size: Largest weight file, as bytes or like "5GB".
+            overwrite: Whether a folder that holds another merge, and nothing else, is replaced.
+
+        Raises:
+            ValueError: If the variant is not "merged", the models do not fit each other, or the folder holds
+                something else.
+            OSError: If the disk is full or read-only; nothing is left behind then.
+        """
         if self.variant != "merged":
             raise ValueError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
-        return Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas()).save(folder, dtype=dtype)
+        merge = Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas())
+        return merge.save(folder, dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=self.verbose)
 
     def to_monot5(self) -> pt.Transformer:
         """Returns pyterrier_t5's ``MonoT5ReRanker`` with the weights of Θ' at the present α, in float32.

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+from pyterrier_taskarith.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 BLOCKS = re.findall(r"(<!-- needs the hub -->\n)?```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -24,3 +27,17 @@ def test_the_readme_runs_as_it_stands(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "parameters merged" in done.stdout and "Bonferroni" in done.stdout
     assert (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["inspect", "merge"])
+def test_the_commands_print_what_the_readme_says(name, tmp_path, monkeypatch, capsys):
+    text = README.read_text(encoding="utf-8")
+    command, = re.findall(rf"<!-- {name} command -->\n```bash\ntaskarith (.*?)\n```", text)
+    shown, = re.findall(rf"<!-- {name} output -->\n```text\n(.*?)```", text, re.DOTALL)
+    for role in ("ranker", "domain", "base"):
+        (tmp_path / role).symlink_to(ROOT / "pyterrier_taskarith" / "demo" / "models" / role)
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in shown.splitlines() if line not in ("", "…")] == [
+        line for line in printed if line in shown.splitlines() and line]

@@ -216,7 +216,7 @@ def test_vectors_are_stated_once(options, message):
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("scorer", "cross-encoder"), ("truncation", "middle"), ("dtype", "float64"), ("resident", "disk"),
+    ("scorer", "colbert"), ("truncation", "middle"), ("dtype", "float64"), ("resident", "disk"),
     ("batch_tokens", 0), ("batch_tokens", 1.5), ("batch_tokens", True), ("max_length", -1), ("max_length", "512"),
     ("variant", "Θ_T"), ("variant", "domain.other"), ("variant", "merged.domain"), ("variant", "ranker.domain"),
     ("variant", "domain."), ("layers", "first"), ("layers", "5-2"),

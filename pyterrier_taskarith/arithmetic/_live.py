@@ -12,9 +12,13 @@ from pyterrier_taskarith.arithmetic._alphas import Alpha, as_alpha, is_zero
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, check_finite
 from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._plan import MergePlan
+from pyterrier_taskarith.arithmetic._stream import stream
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, canonical, family_of, match_rows, ties_embeddings
 
 logger = logging.getLogger("pyterrier_taskarith")
+
+#: Rows of a matrix that are copied at a time.
+ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,11 @@ class LiveWeights:
             self.switches += 1
 
     def _set_merged(self, alphas: Mapping[str, Alpha]) -> None:
-        for name, parameter in self._parameters.items():
+        names = list(self._parameters)
+        if self.resident == "stream":
+            names = stream(self.plan.ranker, self._parameters, lambda name: self.plan.steps(name, alphas))
+        for name in names:
+            parameter = self._parameters[name]
             value = self._kept[name] if name in self._kept else self._read_ranker(name)
             steps = self.plan.steps(name, alphas)
             if not steps:
@@ -142,28 +150,33 @@ class LiveWeights:
             rows = match_rows(ranker.vocabulary, checkpoint.vocabulary, ranker.shapes[family.embedding][0],
                               checkpoint.shapes[family.embedding][0], us=f"Θ_T {ranker.source!r}",
                               them=f"{label} {checkpoint.source!r}")
-        borrowed = []
-        for name, parameter in self._parameters.items():
-            if name not in checkpoint.shapes:
-                borrowed.append(name)
-                parameter.data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))
-                continue
-            value = checkpoint.tensor(name)
-            check_finite(value, name, f"{label} {checkpoint.source!r}")
-            match = rows if name in (family.embedding, *family.token_rows) else None
-            if match is None:
-                parameter.data.copy_(value)
-            else:
-                parameter.data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))
-                self._copy_rows(parameter.data, value, match)
+        borrowed = [name for name in self._parameters if name not in checkpoint.shapes]
+        by_token = () if rows is None else tuple(name for name in (family.embedding, *family.token_rows)
+                                                 if name in self._parameters and name in checkpoint.shapes)
+        self._set_ranker([*borrowed, *by_token])
+        if rows is not None:
+            for name in by_token:
+                self._copy_rows(self._parameters[name].data, self._finite(checkpoint, name, label), rows)
+        taken = [name for name in self._parameters if name not in borrowed and name not in by_token]
+        for name in stream(checkpoint, {name: self._parameters[name] for name in taken}):
+            self._parameters[name].data.copy_(self._finite(checkpoint, name, label))
         checkpoint.close()
         if borrowed:
             logger.warning("%s %r has no %s: scored with Θ_T's", label, checkpoint.source, ", ".join(borrowed))
 
+    def _set_ranker(self, names: list[str]) -> None:
+        """Sets some parameters to Θ_T's."""
+        if self.resident == "stream":
+            names = stream(self.plan.ranker, {name: self._parameters[name] for name in names})
+        for name in names:
+            self._parameters[name].data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))
+
     @staticmethod
     def _copy_rows(target: torch.Tensor, value: torch.Tensor, match: RowMatch) -> None:
-        picked = value[torch.from_numpy(match.theirs)].to(target.device, target.dtype)
-        target[torch.from_numpy(match.ours).to(target.device)] = picked
+        for start in range(0, len(match.ours), ROWS):
+            part = slice(start, start + ROWS)
+            picked = value[torch.from_numpy(match.theirs[part])].to(target.device, target.dtype)
+            target[torch.from_numpy(match.ours[part]).to(target.device)] = picked
 
     def _checkpoint(self, kind: str, vector: str) -> Checkpoint:
         name = vector or next(iter(self.plan.vectors))
@@ -173,8 +186,12 @@ class LiveWeights:
         return difference.domain if kind == "domain" else difference.base
 
     def _read_ranker(self, name: str) -> torch.Tensor:
-        value = self.plan.ranker.tensor(name)
-        check_finite(value, name, f"Θ_T {self.plan.ranker.source!r}")
+        return self._finite(self.plan.ranker, name, "Θ_T")
+
+    @staticmethod
+    def _finite(checkpoint: Checkpoint, name: str, label: str) -> torch.Tensor:
+        value = checkpoint.tensor(name)
+        check_finite(value, name, f"{label} {checkpoint.source!r}")
         return value
 
     def _close(self) -> None:

@@ -83,16 +83,35 @@ class Merge:
             value = result
         return result
 
-    def save(self, folder: str | Path, *, dtype: str | None = None) -> Path:
-        """Writes Θ' as an ordinary model folder; see :func:`save_merge`."""
+    def save(self, folder: str | Path, *, dtype: str | None = None, shard_size: str | int | None = None,
+             overwrite: bool = False, verbose: bool = False) -> Path:
+        """Writes Θ' as an ordinary model folder; see :func:`save_merge`.
+
+        Args:
+            folder: Where; it must not exist, or be empty, or hold this very merge, which is then left as it is.
+            dtype: "float32", "float16" or "bfloat16"; None keeps each parameter's dtype in Θ_T.
+            shard_size: Largest weight file, such as "5GB" (the default) or a number of bytes.
+            overwrite: Whether a folder that holds another merge, and nothing else, is replaced.
+            verbose: Whether to show progress.
+
+        Raises:
+            MergeError: If the models do not fit each other, or the folder holds something else.
+            OSError: If the disk is full or read-only; nothing is left behind then.
+        """
         from pyterrier_taskarith.arithmetic._save import save_merge
 
-        return save_merge(self, Path(folder), dtype=dtype)
+        return save_merge(self, Path(folder), dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=verbose)
 
     def __repr__(self) -> str:
         return f"Merge({self})"
 
     def __str__(self) -> str:
-        parts = [f"{alpha}·({vector})" if isinstance(alpha, LayerAlphas) else str(alpha * vector)
-                 for alpha, vector in ((self.alphas[name], vector) for name, vector in self.vectors.items())]
-        return " + ".join([self.ranker.source, *parts])
+        return " + ".join([self.ranker.source, *(_scaled(self.alphas[name], vector)
+                                                 for name, vector in self.vectors.items())])
+
+
+def _scaled(alpha: Alpha, vector: TaskVector) -> str:
+    """Returns α·τ in words, with every digit."""
+    if not isinstance(alpha, LayerAlphas):
+        return str(alpha * vector)
+    return f"{alpha}·{vector}" if len(vector.terms) == 1 and vector.terms[0].scale == 1 else f"{alpha}·({vector})"

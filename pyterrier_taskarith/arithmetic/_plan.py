@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
@@ -23,6 +22,9 @@ from pyterrier_taskarith.checkpoints import (
     match_rows,
     ties_embeddings,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,10 @@ class MergePlan:
         """Returns the matching rows of a parameter, or None where the whole tensor is added."""
         return self.rows[term] if name in _by_token(self.ranker) else None
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Returns the entries as a frame: name, shape, merged, why."""
+        import pandas as pd  # late: a merge to disk does not need it
+
         return pd.DataFrame([vars(entry) for entry in self.entries])
 
     def summary(self) -> str:

@@ -3,8 +3,9 @@
 from pyterrier_taskarith.checkpoints._checkpoint import Checkpoint
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._families import STRUCTURE, family_of, layer_of
+from pyterrier_taskarith.checkpoints._header import Place
 from pyterrier_taskarith.checkpoints._names import canonical, is_head, ties_embeddings
 from pyterrier_taskarith.checkpoints._vocabulary import RowMatch, match_rows
 
-__all__ = ["Checkpoint", "CheckpointError", "RowMatch", "STRUCTURE", "canonical", "family_of", "is_head", "layer_of",
-           "match_rows", "ties_embeddings"]
+__all__ = ["Checkpoint", "CheckpointError", "Place", "RowMatch", "STRUCTURE", "canonical", "family_of", "is_head",
+           "layer_of", "match_rows", "ties_embeddings"]

@@ -1,6 +1,5 @@
 """A checkpoint: canonical name -> tensor, with its configuration and tokenizer. Nothing is opened until asked."""
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +7,16 @@ from typing import Any
 
 import torch
 
+from pyterrier_taskarith.checkpoints._adapter import adapt
+from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
+from pyterrier_taskarith.checkpoints._config import adapted_config, read_config
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
-from pyterrier_taskarith.checkpoints._families import family_of
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
+from pyterrier_taskarith.checkpoints._header import Place
 from pyterrier_taskarith.checkpoints._locate import Located, locate
-from pyterrier_taskarith.checkpoints._names import Names, map_names
+from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
-from pyterrier_taskarith.checkpoints._vocabulary import read_vocabulary
+from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
 
 #: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
 MAPPED_BYTES = 32 * 2**20
@@ -37,6 +39,7 @@ class Checkpoint:
         if not isinstance(source, str | Path | Checkpoint) or not str(source):
             raise CheckpointError(f"{source!r} is no checkpoint: give a hub id org/name[@revision], a folder or a file")
         self._mapped = 0
+        self._compared: set[str] = set()
         self.source: str = source.source if isinstance(source, Checkpoint) else str(source)
 
     def __repr__(self) -> str:
@@ -58,54 +61,73 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """The folder with the weights and ``config.json``."""
+        """The folder with the weights and ``config.json``; of an adapter, its base's (see :class:`Located`)."""
         return self.located.weights
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders whose small files (configurations, tokenizers) say what the weights mean, each once."""
+        own = [self.located.root, self.folder, self.tokenizer_folder]
+        if self.adapter and self.base:
+            own += [self.adapter.path.parent, *self.base.folders]
+        return tuple(dict.fromkeys(own))
+
+    @cached_property
+    def base(self) -> "Checkpoint | None":
+        """The model that an adapter changes; None where the checkpoint is a whole model."""
+        if self.located.base is None:
+            return None
+        base = Checkpoint(self.located.base.source)
+        base.located = self.located.base
+        return base
+
+    @cached_property
+    def adapter(self) -> AdapterConfig | None:
+        """The configuration of an adapter; None where the checkpoint is a whole model."""
+        path = self.located.adapter
+        return read_adapter_config(path.parent / ADAPTER_CONFIG) if path else None
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.json`` as written, unknown keys kept.
+        """``config.json`` as written, unknown keys kept; an entry that the weights contradict is set right.
+
+        That is ``tie_word_embeddings`` (see :func:`own_output`) and, of an adapter, what it changes of its base's
+        configuration: ``vocab_size``, and class and labels where it brings a classifier.
 
         Raises:
-            CheckpointError: If it is absent, is no JSON object, or states no known ``model_type``.
+            CheckpointError: If it is absent, is no JSON object, states no known ``model_type``, or the weights are
+                quantised.
         """
-        path = self.folder / "config.json"
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{self.folder} is no checkpoint: it has no config.json") from error
-        except ValueError as error:
-            raise CheckpointError(f"{path} is no JSON object ({error})") from error
-        if not isinstance(config, dict):
-            raise CheckpointError(f"{path} is no JSON object (but a {type(config).__name__})")
-        try:
-            family_of(str(config.get("model_type")))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} states no model_type that transformers knows "
-                                  f"(got {config.get('model_type')!r})") from error
+        config = dict(self._config)
+        if self.adapter:
+            config |= adapted_config(config, self.adapter, self.shapes)
+        return config
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        """The configuration that names are mapped by: of an adapter, its base's."""
+        config = self.base.config if self.base else read_config(self.folder)
+        if ties_embeddings(config) and own_output(config, self.raw):
+            return config | {"tie_word_embeddings": False}
         return config
 
     @cached_property
     def files(self) -> list[WeightFile]:
-        """Readers of the weight files."""
+        """Readers of the weight files; of an adapter, the base's as the adapter changes them, then the adapter's."""
+        if self.base and self.adapter and self.located.adapter:
+            return adapt(self.base.files, open_file(self.located.adapter), self.adapter, self.base.config)
         file = self.located.file
         return [open_file(file)] if file else open_weights(self.folder)
 
     @cached_property
     def raw(self) -> dict[str, WeightFile]:
         """Name in the files -> the file that holds it, in the files' order."""
-        found: dict[str, WeightFile] = {}
-        for file in self.files:
-            for name in file.shapes():
-                if name in found:
-                    raise CheckpointError(f"{self.source}: tensor {name!r} is in both {found[name].path.name} and "
-                                          f"{file.path.name}")
-                found[name] = file
-        return found
+        return {name: file for file in self.files for name in file.shapes()}
 
     @cached_property
     def names(self) -> Names:
         """How the files' names map to canonical ones."""
-        return map_names(self.raw, self.config)
+        return map_names(self.raw, self._config)
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -113,27 +135,53 @@ class Checkpoint:
         return {name: self.raw[held[0]].shapes()[held[0]] for name, held in self.names.parameters.items()}
 
     def dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype in which the files hold a parameter."""
+        """Returns the dtype of :meth:`tensor`: the files', but float32 where an adapter is added to its base."""
         held = self.names.parameters[name][0]
         return self.raw[held].dtype(held)
 
+    def stored_dtype(self, name: str) -> torch.dtype:
+        """Returns the dtype that a merged model has by default: the files' own, and of an adapter its base's."""
+        held = self.names.parameters[name][0]
+        return self.raw[held].stored_dtype(held)
+
     def tensor(self, name: str) -> torch.Tensor:
-        """Returns a parameter in the files' dtype, on the CPU. Never edit it: later reads would see the edit.
+        """Returns a parameter, on the CPU. Never edit it: later reads would see the edit.
 
         Raises:
             KeyError: If the checkpoint has no such parameter.
             CheckpointError: If the files hold it under two names with different values.
         """
-        first, *others = self.names.parameters[name]
         if self._mapped > MAPPED_BYTES:
             self.close()
-        value = self.raw[first].tensor(first)
-        self._mapped += value.nbytes * (1 + len(others))
-        for other in others:
-            if not torch.equal(self.raw[other].tensor(other), value):
-                raise CheckpointError(f"{self.source}: {first!r} and {other!r} are one parameter ({name}) in this "
-                                      "architecture, but the files hold different values for them")
+        held = self._agreed(name)
+        value = self.raw[held].tensor(held)
+        self._mapped += value.nbytes
         return value
+
+    def _agreed(self, name: str) -> str:
+        """Returns the name under which the files hold a parameter; if there are several, they were compared once."""
+        first, *others = self.names.parameters[name]
+        if others and name not in self._compared:
+            value = self.raw[first].tensor(first)
+            for other in others:
+                if not torch.equal(self.raw[other].tensor(other), value):
+                    raise CheckpointError(f"{self.source}: {first!r} and {other!r} are one parameter ({name}) in this "
+                                          "architecture, but the files hold different values for them")
+            self._mapped += value.nbytes * len(others)
+            self._compared.add(name)
+        return first
+
+    def place(self, name: str) -> Place | None:
+        """Returns where on disk a parameter lies, for reading without mapping; None where it lies in no one place.
+
+        It does where a safetensors file holds it as it is: not in a ``.bin``, nor where an adapter changes it.
+
+        Raises:
+            KeyError: If the checkpoint has no such parameter.
+            CheckpointError: If the files hold it under two names with different values.
+        """
+        held = self._agreed(name)
+        return self.raw[held].place(held)
 
     def close(self) -> None:
         """Lets go of mapped pages; the next read maps them again."""
@@ -142,29 +190,39 @@ class Checkpoint:
             file.close()
 
     @cached_property
+    def tokenizer_folder(self) -> Path:
+        """The folder with the tokenizer's files: of an adapter, its own where it has a vocabulary, else the base's."""
+        if self.base and self.located.adapter:
+            own = self.located.adapter.parent
+            return own if has_vocabulary(own) else self.base.tokenizer_folder
+        return self.folder
+
+    @cached_property
     def vocabulary(self) -> dict[str, int] | None:
         """Token -> row, or None where there is no tokenizer."""
-        return read_vocabulary(self.folder)
+        return read_vocabulary(self.tokenizer_folder)
 
     def tokenizer(self) -> Any:  # noqa: ANN401 - transformers' tokenizers share no public base in 4.x and 5.x
-        """Returns the tokenizer, through transformers.
+        """Returns the tokenizer, through transformers; code that a folder brings is not run.
 
         Raises:
             CheckpointError: If there is none in the folder.
         """
         from transformers import AutoTokenizer
 
+        folder = self.tokenizer_folder
         try:
-            found = AutoTokenizer.from_pretrained(self.folder)
+            found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.source} has no tokenizer that transformers can load ({error})") from error
         names = found.vocab_files_names.values()
-        if names and not any((self.folder / name).is_file() for name in names):
+        if names and not any((folder / name).is_file() for name in names):
             # transformers 5 makes up an empty tokenizer then.
-            raise CheckpointError(f"{self.source} has no tokenizer: none of {', '.join(names)} is in {self.folder}")
+            raise CheckpointError(f"{self.source} has no tokenizer: none of {', '.join(names)} is in {folder}")
         return found
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of the weights: of the files' names and their own sha256."""
-        return combined([(file.path.name, file_sha256(file.path)) for file in self.files])
+        """The sha256 of the weights: of the files' names and their own sha256, and of an adapter's configuration."""
+        paths = [file.path for file in self.files] + ([self.adapter.path] if self.adapter else [])
+        return combined([(path.name, file_sha256(path)) for path in paths])

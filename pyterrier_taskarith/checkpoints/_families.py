@@ -26,6 +26,7 @@ class Family:
         tied: Name -> the canonical name it always equals.
         output: Name of the output matrix, which equals ``embedding`` when ``tie_word_embeddings`` holds.
         ties: Value of ``tie_word_embeddings`` where the configuration does not say.
+        own_output: Whether an output matrix in the files is the model's own, whatever the configuration says.
         ignored: Pattern of stray names that published files hold and the model does not use.
     """
 
@@ -35,6 +36,7 @@ class Family:
     tied: Mapping[str, str] = field(default_factory=dict)
     output: str = ""
     ties: bool = True
+    own_output: bool = False
     ignored: str = ""
 
 
@@ -50,7 +52,8 @@ def _roberta() -> Family:
 
 
 def _t5(ties: bool) -> Family:
-    return Family(embedding="shared.weight", output="lm_head.weight", ties=ties, token_rows=("lm_head.weight",),
+    return Family(embedding="shared.weight", output="lm_head.weight", ties=ties, own_output=not ties,
+                  token_rows=("lm_head.weight",),
                   tied={"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"},
                   ignored=r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight")
 

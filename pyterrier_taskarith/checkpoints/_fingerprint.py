@@ -12,29 +12,33 @@ _BLOB = re.compile(r"^[0-9a-f]{64}$")
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the sha256 of a file.
+    """Returns the sha256 of a file: what is known of it, else computed and remembered."""
+    known = known_sha256(path)
+    if known is not None:
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    remember_sha256(path, digest)
+    return digest
 
-    Taken from the hub cache's blob name where the file is a link to one; else remembered by path, size,
-    modification time and inode; else computed and remembered.
+
+def known_sha256(path: Path) -> str | None:
+    """Returns the sha256 of a file without reading it, or None.
+
+    The hub cache's blob name tells it where the file is a link to one; else an earlier run may have remembered it by
+    path, size, modification time and inode.
     """
     target = path.resolve()
     if path.is_symlink() and target.parent.name == "blobs" and _BLOB.match(target.name):
         return target.name
-    stat = target.stat()
-    key = f"{target}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
-    memory = home() / "sha256" / hashlib.sha256(key.encode()).hexdigest()
-    if memory.is_file():
-        known = memory.read_text()
-        if _BLOB.match(known):
-            return known
-    with target.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _remember(memory, digest)
-    return digest
+    memory = _memory(target)
+    known = memory.read_text() if memory.is_file() else ""
+    return known if _BLOB.match(known) else None
 
 
-def _remember(memory: Path, digest: str) -> None:
-    """Writes one hash; on a read-only disk it is computed again next time."""
+def remember_sha256(path: Path, digest: str) -> None:
+    """Remembers the sha256 of a file; on a read-only disk it is computed again next time."""
+    memory = _memory(path.resolve())
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         temporary = memory.with_suffix(f".{os.getpid()}.tmp")
@@ -42,6 +46,12 @@ def _remember(memory: Path, digest: str) -> None:
         temporary.replace(memory)
     except OSError:
         return
+
+
+def _memory(target: Path) -> Path:
+    stat = target.stat()
+    key = f"{target}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+    return home() / "sha256" / hashlib.sha256(key.encode()).hexdigest()
 
 
 def combined(parts: list[tuple[str, str]]) -> str:

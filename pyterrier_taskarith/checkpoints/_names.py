@@ -38,6 +38,22 @@ def ties_embeddings(config: Mapping[str, Any]) -> bool:
     return bool(config.get("tie_word_embeddings", family_of(str(config["model_type"])).ties))
 
 
+def own_output(config: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Returns whether the files hold an output matrix that is the model's own though the configuration ties it.
+
+    transformers 5 writes ``tie_word_embeddings: true`` into every mT5 and T5 configuration. mT5 and T5 1.1, which it
+    then marks by ``scale_decoder_outputs: false``, have an output matrix of their own wherever their files hold one,
+    and so transformers 5 loads them; 4.x would tie it. Elsewhere the configuration is believed.
+
+    Args:
+        config: The checkpoint's ``config.json``.
+        names: Every tensor name in the files.
+    """
+    family = family_of(str(config["model_type"]))
+    untied = family.own_output or config.get("scale_decoder_outputs") is False
+    return untied and any(canonical(name, family, tied=False) == family.output for name in names)
+
+
 def canonical(name: str, family: Family, tied: bool) -> str:
     """Returns the bare backbone's name for a name as a file has it.
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
 
+#: model_type -> its tokenizer's class, for the types whose tokenizer adds sentinels.
+_TOKENIZER_OF = {"t5": "T5Tokenizer", "mt5": "MT5Tokenizer"}
 #: A different vocabulary, not an extended one, if less than this share of the smaller one is found in the other.
 ENOUGH_SHARED = 0.95
 
@@ -30,14 +32,13 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
     """Returns token -> row of the tokenizer in a folder, or None where there is no tokenizer.
 
     Read from the tokenizer's own files in this order: ``tokenizer.json``, ``vocab.txt``, ``vocab.json``, a
-    sentencepiece model; then ``added_tokens.json``. XLM-RoBERTa's ``sentencepiece.bpe.model`` is not read: its rows
-    are not that model's.
+    sentencepiece model (with the sentinels that T5's tokenizer adds to it); then ``added_tokens.json``.
+    XLM-RoBERTa's ``sentencepiece.bpe.model`` is not read: its rows are not that model's.
 
     Raises:
         CheckpointError: If a tokenizer file cannot be read.
     """
-    for name, read in (("tokenizer.json", _tokenizers), ("vocab.txt", _lines), ("vocab.json", _json),
-                       ("spiece.model", _sentencepiece), ("tokenizer.model", _sentencepiece)):
+    for name, read in _READERS.items():
         path = folder / name
         if path.is_file():
             try:
@@ -48,6 +49,11 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
                 raise CheckpointError(f"{path} cannot be read as a vocabulary ({error})") from error
             return vocabulary
     return None
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Returns whether a folder has a tokenizer's vocabulary."""
+    return any((folder / name).is_file() for name in _READERS)
 
 
 def match_rows(ours: Mapping[str, int] | None, theirs: Mapping[str, int] | None, our_rows: int, their_rows: int, *,
@@ -118,3 +124,18 @@ def _sentencepiece(path: Path) -> Mapping[str, int]:
 
     model = SentencePieceProcessor(model_file=str(path))
     return {model.id_to_piece(row): row for row in range(model.get_piece_size())}
+
+
+def _spiece(path: Path) -> Mapping[str, int]:
+    """T5's tokenizer puts ``<extra_id_99>`` … ``<extra_id_0>`` after its model's pieces; other families do not."""
+    pieces = _sentencepiece(path)
+    about, config = (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+                     for file in (path.parent / "tokenizer_config.json", path.parent / "config.json"))
+    named = about.get("tokenizer_class") or _TOKENIZER_OF.get(config.get("model_type"), "")
+    count = about.get("extra_ids", 100) if named.removesuffix("Fast") in _TOKENIZER_OF.values() else 0
+    return {f"<extra_id_{number}>": len(pieces) + count - 1 - number for number in range(count)} | dict(pieces)
+
+
+#: File -> its reader, by preference.
+_READERS = {"tokenizer.json": _tokenizers, "vocab.txt": _lines, "vocab.json": _json, "spiece.model": _spiece,
+            "tokenizer.model": _sentencepiece}

@@ -1,31 +1,54 @@
 """Which scorer a ranker needs, from its configuration."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
+from pyterrier_taskarith.scorers._causal import CAUSAL_TYPES, Causal
+from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import PREDICTION_TOKENS, Seq2Seq
 
 #: What a user calls a scorer -> the scorer.
-SCORERS: dict[str, Callable[[Checkpoint, ScorerOptions], Scorer]] = {"bi-encoder": BiEncoder, "seq2seq": Seq2Seq}
+SCORERS: dict[str, Callable[[Checkpoint, ScorerOptions], Scorer]] = {
+    "bi-encoder": BiEncoder, "cross-encoder": CrossEncoder, "seq2seq": Seq2Seq, "causal": Causal}
+#: model_type -> the scorer of a plain folder; of other types both bi-encoders and cross-encoders are published.
+BY_TYPE = {**dict.fromkeys(PREDICTION_TOKENS, "seq2seq"), **dict.fromkeys(CAUSAL_TYPES, "causal")}
 
 
 def detect(checkpoint: Checkpoint) -> str:
-    """Returns the name of the scorer for a ranker: its folder's layout and its config.json decide.
+    """Returns the name of the scorer for a ranker: its folder's layout and its config.json decide, in this order.
+
+    A Pooling in ``modules.json`` makes a bi-encoder, whatever model is pooled; an architecture that ends in
+    "ForSequenceClassification" makes a cross-encoder; then the model type decides.
 
     Raises:
         ScorerError: If they do not say.
     """
-    if (checkpoint.located.root / "modules.json").is_file():
+    modules, model_type = _modules(checkpoint.located.root), checkpoint.config["model_type"]
+    if "Pooling" in modules:
         return "bi-encoder"
-    if checkpoint.config["model_type"] in PREDICTION_TOKENS:
-        return "seq2seq"
-    raise ScorerError(f"{checkpoint.source} is a {checkpoint.config['model_type']!r} model without modules.json, so "
-                      f"how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
+    if any(str(name).endswith("ForSequenceClassification") for name in checkpoint.config.get("architectures") or ()):
+        return "cross-encoder"
+    if modules:
+        return "bi-encoder"  # it says what it lacks
+    if model_type in BY_TYPE:
+        return BY_TYPE[model_type]
+    raise ScorerError(f"{checkpoint.source} is a {model_type!r} model without modules.json or a classification head, "
+                      f"so how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
                       "('bi-encoder' then means mean pooling and cosine). Is it really the ranker, Θ_T? The order is "
                       "ranker, domain, base")
+
+
+def _modules(root: Path) -> list[str]:
+    """Returns the kinds of module that a sentence-transformers folder lists; none for another folder."""
+    path = root / "modules.json"
+    if not path.is_file():
+        return []
+    return [str(module["type"]).rsplit(".", 1)[-1] for module in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def make_scorer(checkpoint: Checkpoint, name: str, options: ScorerOptions) -> Scorer:

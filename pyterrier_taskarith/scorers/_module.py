@@ -1,13 +1,15 @@
 """Builds the module that scores, from a checkpoint's own files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.arithmetic._stream import stream
+from pyterrier_taskarith.checkpoints import Checkpoint, canonical, family_of, ties_embeddings
 from pyterrier_taskarith.scorers._errors import ScorerError
 
 
@@ -34,17 +36,71 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,
         raise ScorerError(f"{checkpoint.source}: transformers has no {auto_class.__name__} for the model type "
                           f"{config.model_type!r}") from error
     module_class = module_class[0] if isinstance(module_class, tuple) else module_class
-    state = {name: checkpoint.tensor(name) for name in checkpoint.shapes}
-    prefix = f"{module_class.base_model_prefix}."
-    with _quiet():
-        module, info = module_class.from_pretrained(None, config=config, state_dict=state, dtype=dtype,
-                                                    output_loading_info=True)
-    missing = sorted(name for name in info["missing_keys"] if not name.removeprefix(prefix).startswith(optional))
+    if int(transformers_version.split(".")[0]) < 5 and not ties_embeddings(checkpoint.config):
+        config.tie_word_embeddings = False  # transformers 4 ties an mT5 that transformers 5 has written
+    names = _names(module_class, config, checkpoint)
+    missing = sorted(name for held, name in names.items()
+                     if held not in checkpoint.shapes and not held.startswith(optional))
     if missing:
         raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameters of {module_class.__name__}: "
                           f"{', '.join(missing[:5])}. Is it the right kind of model for this scorer?")
+    with _quiet():
+        module = module_class.from_pretrained(None, config=config, dtype=dtype,
+                                              state_dict=_placeholders(checkpoint, names, dtype))
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+        parameter.data = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+    module.to(device).eval()
+    _fill(module, checkpoint)
+    return module
+
+
+def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, str]:  # noqa: ANN401
+    """Returns canonical name -> name in the class, for all its parameters.
+
+    Asked of the class, because transformers 4 takes no head beside a bare body's names, and transformers 5 does not
+    call an output matrix missing that it can tie.
+    """
+    family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
+    names: dict[str, str] = {}
+    with torch.device("meta"):
+        for name, _ in module_class(config).named_parameters(remove_duplicate=False):
+            names.setdefault(canonical(name, family, tied), name)
+    return names
+
+
+def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Returns a state dict that takes no memory: each tensor is one number, seen as the whole of its shape.
+
+    transformers then makes buffers, ties matrices and casts as it does for real weights, and no second copy of the
+    model is ever in memory. The numbers differ, as it ties what is equal.
+
+    Args:
+        checkpoint: What the module is built for.
+        names: Canonical name -> name in the class.
+        dtype: Of the module.
+    """
+    state = {}
+    for number, (name, shape) in enumerate(checkpoint.shapes.items(), start=1):
+        if name not in names:
+            continue
+        floating = checkpoint.dtype(name).is_floating_point
+        # By their bits, counted from 1 on: every one of them is a different finite number of a 16-bit type too.
+        bits = torch.int16 if dtype.itemsize == 2 else torch.int32
+        value = torch.tensor([number], dtype=bits).view(dtype) if floating else torch.tensor(
+            [number], dtype=checkpoint.dtype(name))
+        state[names[name]] = value.expand(shape) if shape else value[0]
+    return state
+
+
+def _fill(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Sets a module's parameters to the checkpoint's, a piece at a time."""
+    family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
+    parameters = {canonical(name, family, tied): parameter for name, parameter in module.named_parameters()}
+    wanted = {name: parameter for name, parameter in parameters.items() if name in checkpoint.shapes}
+    for name in stream(checkpoint, wanted):
+        wanted[name].copy_(checkpoint.tensor(name))
     checkpoint.close()
-    return module.to(device).eval().requires_grad_(False)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", 
              "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
              "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken"}
 #: Names that sentence-transformers has given to the transformer's own settings, by preference.
-_TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
+TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
     "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
 
 
@@ -104,13 +104,13 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
     poolings: tuple[str, ...] = ()
     after: list[Callable[[torch.Tensor], torch.Tensor]] = []
     pool_prompt = True
-    for module in _json(root / "modules.json")[1:]:
+    for module in read_json(root / "modules.json")[1:]:
         kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
         if (kind == "Pooling") == bool(poolings):
             raise ScorerError(f"{root / 'modules.json'}: a bi-encoder is a Transformer, then one Pooling, then what "
                               f"is applied to the pooled embedding; {kind!r} is not at its place")
         if kind == "Pooling":
-            config = _json(folder / "config.json")
+            config = read_json(folder / "config.json")
             poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
         elif kind == "Normalize":
             after.append(functional.normalize)
@@ -121,17 +121,22 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
                               "Dense are")
     if not poolings:
         raise ScorerError(f"{root / 'modules.json'} names no Pooling, so how to make an embedding is not stated")
-    about = _json(root / "config_sentence_transformers.json")
+    about = read_json(root / "config_sentence_transformers.json")
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
         raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
                           f"{', '.join(SIMILARITIES)} are")
-    transformer: dict[str, Any] = next(filter(None, (_json(weights / name) for name in _TRANSFORMER_CONFIGS)), {})
+    transformer: dict[str, Any] = next(filter(None, (read_json(weights / name) for name in TRANSFORMER_CONFIGS)), {})
     return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
                            bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Returns what a JSON file holds; of an absent one, an empty dict.
+
+    Raises:
+        CheckpointError: If it is not JSON.
+    """
     if not path.is_file():
         return {}
     try:
@@ -160,7 +165,7 @@ def _prompts(about: dict[str, Any]) -> dict[str, str]:
 
 
 def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     place = config.get("module_input_name") or "sentence_embedding"
     if config.get("use_residual") or {place, config.get("module_output_name") or place} != {"sentence_embedding"}:
         raise ScorerError(f"{folder / 'config.json'}: a residual connection, or other inputs and outputs than the "

@@ -9,12 +9,11 @@ from pyterrier_taskarith.checkpoints import Checkpoint, ties_embeddings
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._t5_decoder import first_step
 
 #: model_type -> the tokens that mean not relevant and relevant (monoT5; for mT5, mMARCO's).
 PREDICTION_TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}
-TRUNCATIONS = ("keep_prompt", "paper")
 
 
 class Seq2Seq(Scorer):

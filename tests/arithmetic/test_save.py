@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import MergeError, TaskVector
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.arithmetic import TaskVector
+from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from tests.arithmetic._folders import copy_of, files, state
 from tests.arithmetic._reference import Case, merge_of
 from tests.checkpoints._by_hand import (
@@ -84,8 +84,8 @@ def test_companions_are_the_rankers_byte_for_byte(tmp_path, options):
     before = files(triple.ranker)
     saved = files(merge_of(triple).save(tmp_path / "merged"))
     weights = str((transformer / "model.safetensors").relative_to(triple.ranker))
-    assert set(saved) == set(before)
-    assert {name for name in saved if saved[name] != before[name]} == {"README.md", weights}
+    assert set(saved) == {*before, "taskarith.json"}
+    assert {name for name in before if saved[name] != before[name]} == {"README.md", weights}
     assert {"modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"} <= set(saved)
     assert files(triple.ranker) == before
 
@@ -99,7 +99,7 @@ def test_the_merged_folder_of_a_hubs_cache_holds_files_not_links(bert, tmp_path)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
     expected = files(merge_of(bert.triple).save(tmp_path / "from folders"))
     saved = files(folder)
-    assert {name for name in expected if saved[name] != expected[name]} == {"README.md"}
+    assert {name for name in expected if saved[name] != expected[name]} == {"README.md", "taskarith.json"}
 
 
 def test_unsafe_and_heavy_files_of_the_ranker_are_not_copied(bert, tmp_path):
@@ -143,7 +143,7 @@ def test_a_module_outside_the_rankers_folder_is_not_copied(bert, tmp_path, path)
     modules[1]["path"] = path.format(root=tmp_path / "triple")
     (triple.ranker / "modules.json").write_text(json.dumps(modules))
     before = state(tmp_path)
-    with pytest.raises(MergeError, match=r"modules\.json names the folder .*outside .*refused"):
+    with pytest.raises(CheckpointError, match=r"modules\.json names the folder .*outside .*refused"):
         merge_of(triple).save(tmp_path / "merged")
     assert state(tmp_path).keys() - before.keys() <= {"taskarith-home"}
 
@@ -188,14 +188,15 @@ def test_another_dtype_is_stated_in_the_config_and_nothing_else_changes_there(be
 def test_a_ranker_named_by_its_file_is_saved_as_a_folder(bert, tmp_path):
     folder = merge_of(bert.triple, ranker=bert.triple.ranker / "model.safetensors").save(str(tmp_path / "a" / "merged"))
     expected = files(merge_of(bert.triple).save(tmp_path / "from the folder"))
-    assert {name for name, content in files(folder).items() if content != expected[name]} == {"README.md"}
+    differ = {name for name, content in files(folder).items() if content != expected[name]}
+    assert differ == {"README.md", "taskarith.json"}
 
 
 def test_the_header_states_pytorchs_format_and_the_data_start_aligned(bert, tmp_path):
     path = merge_of(bert.triple).save(tmp_path / "merged") / "model.safetensors"
     size = int.from_bytes(path.read_bytes()[:8], "little")
     header = json.loads(path.read_bytes()[8:8 + size])
-    assert size % 8 == 0 and header.pop("__metadata__") == {"format": "pt"}
+    assert (8 + size) % 4096 == 0 and header.pop("__metadata__") == {"format": "pt"}
     ends = [0, *(entry["data_offsets"][1] for entry in header.values())]
     assert [entry["data_offsets"][0] for entry in header.values()] == ends[:-1]
     assert path.stat().st_size == 8 + size + ends[-1]

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_download_of_the_weights_is_not_called_an_attack(bert,
 
 
 @pytest.mark.parametrize("content", [[torch.ones(2)], {"step": 3, "weight": torch.ones(2)},
-                                     {"state_dict": {"weight": torch.ones(2)}}])
+                                     {"state_dict": {"weight": torch.ones(2)}}, {1: torch.ones(2)}])
 def test_a_bin_file_that_maps_no_names_to_tensors_is_an_error(bert, tmp_path, content):
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin holds no plain mapping"):
         _ = Checkpoint(with_bin(bert, tmp_path / "other", content)).shapes
@@ -127,11 +127,89 @@ def test_an_index_that_is_none_is_named(bert, tmp_path, content):
         _ = Checkpoint(folder).shapes
 
 
-def test_a_tensor_in_two_shards_is_an_error(tmp_path):
+@pytest.mark.parametrize("layout", ["sharded", "sharded_bin"])
+def test_a_shard_with_tensors_that_its_index_does_not_list_is_an_error(tmp_path, layout):
+    # transformers 4.57 leaves them out, 5 reads them.
+    folder = bert_triple(tmp_path, layout=layout).ranker
+    path = min(path for path in folder.glob("*model-*"))
+    everything = {name: tensor.clone() for name, tensor in raw(folder).items()}
+    if layout == "sharded":
+        save_file(everything, path, metadata={"format": "pt"})
+    else:
+        torch.save(everything, path)
+    with pytest.raises(CheckpointError, match=rf"{path.name} has \d+ tensors \(.*…\) that its index does not say"):
+        _ = Checkpoint(folder).shapes
+
+
+def test_a_shard_that_lacks_a_tensor_of_its_index_is_an_error(tmp_path):
     folder = bert_triple(tmp_path, layout="sharded").ranker
-    names = sorted(path.name for path in folder.glob("model-*"))
-    save_file(raw(folder), folder / names[0], metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=rf"is in both {names[0]} and {names[1]}"):
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    shards = sorted(set(content["weight_map"].values()))
+    content["weight_map"]["pooler.dense.bias"] = next(
+        shard for shard in shards if shard != content["weight_map"]["pooler.dense.bias"])
+    index.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensors \(pooler\.dense\.bias\) that its index says"):
+        for file in Checkpoint(folder).files:
+            file.shapes()
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ('{"weight_map": {"a": "1.safetensors", "a": "2.safetensors"}}', "the name 'a' is there twice"),
+    ('{"weight_map": {}}', "it lists no tensor"),
+    ('{"weight_map": ' + "[" * 100_000, "is no shard index"),
+    ('{"weight_map": {"a": "training_args.bin"}}', "the shard 'training_args.bin', which is no .safetensors file"),
+    (json.dumps({"weight_map": {"a": "x" * 300 + ".safetensors"}}), "not a file of its own folder"),
+    ('{"weight_map": {"a": "\\u0000.safetensors"}}', "which is absent"),
+])
+def test_an_index_that_cannot_be_followed_is_refused(bert, tmp_path, content, message):
+    folder = with_index(bert, tmp_path / "index", content)
+    with pytest.raises(CheckpointError, match=rf"index\.json.*{message}"):
+        _ = Checkpoint(folder).shapes
+
+
+def test_code_that_a_folder_brings_is_not_run_and_not_needed_for_a_known_type(bert, tmp_path):
+    # As transformers decides without consent: its own class where it has one, else an error.
+    folder = copied(bert.ranker, tmp_path / "code")
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\nclass Model: pass\nConfig = Model")
+    config = json.loads((folder / "config.json").read_text())
+    auto_map = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Config"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": auto_map}))
+    assert set(Checkpoint(folder).shapes) == set(raw(bert.ranker))
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": auto_map, "model_type": "own_bert"}))
+    with pytest.raises(CheckpointError, match=r"code of its own \(auto_map\) for the model type 'own_bert'.*never run"):
+        _ = Checkpoint(folder).shapes
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_tokenizers_own_code_is_not_run_and_nobody_is_asked(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    folder = copied(bert.ranker, tmp_path / "code")
+    (folder / "tokenization.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\nclass Own: pass")
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["tokenization.Own", None]}}))
+    try:  # transformers 5 falls back on tokenizer.json, 4.57 refuses
+        assert Checkpoint(folder).tokenizer().get_vocab() == Checkpoint(bert.ranker).vocabulary
+    except CheckpointError as error:
+        assert "has no tokenizer that transformers can load" in str(error)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_quantised_weights_are_refused(bert, tmp_path):
+    folder = copied(bert.ranker, tmp_path / "int8")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(CheckpointError, match=r"quantised \(quantization_config\).*as it was before quantisation"):
+        _ = Checkpoint(folder).shapes
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.parametrize("value", [torch.ones(1).expand(10**12), torch.eye(3).to_sparse(),
+                                   torch.empty(3, device="meta")],
+                         ids=["one value said to be many", "sparse", "without values"])
+def test_a_tensor_that_the_file_does_not_hold_in_full_is_refused(bert, tmp_path, value):
+    folder = with_bin(bert, tmp_path / "odd", {"pooler.dense.bias": value})
+    with pytest.raises(CheckpointError, match=r"'pooler\.dense\.bias' is no plain tensor|cannot be read as PyTorch"):
         _ = Checkpoint(folder).shapes
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 from huggingface_hub import constants, file_download, snapshot_download
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, _locate
+from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, _hub
 from tests.checkpoints._by_hand import copied, forget_connections, hub_cache, parameters, raw, same_bits
 from tests.checkpoints._stub_hub import stub_hub
 from tests.factories import bert_triple
+from tests.factories._adapter import lora_adapter
 
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 
@@ -87,14 +88,14 @@ def test_a_cache_filled_by_another_program_without_the_readme_serves_offline(ber
 def test_all_files_are_of_one_commit_though_the_branch_moves(bert, tmp_path, online, monkeypatch):
     online.publish("org/name", bert.ranker, COMMIT)
     other = bert_triple(tmp_path, seed=1)
-    true = _locate.snapshot_download
+    true = _hub.snapshot_download
 
     def moving(*args, **kwargs):
         root = true(*args, **kwargs)
         online.publish("org/name", other.ranker, COMMIT[::-1])
         return root
 
-    monkeypatch.setattr(_locate, "snapshot_download", moving)
+    monkeypatch.setattr(_hub, "snapshot_download", moving)
     checkpoint = Checkpoint("org/name")
     assert checkpoint.folder.name == COMMIT
     assert all(same_bits(checkpoint.tensor(name), tensor) for name, tensor in raw(bert.ranker).items())
@@ -118,6 +119,67 @@ def test_a_model_without_pytorch_weights_says_what_was_looked_for(bert, tmp_path
     online.publish("org/flax", folder, COMMIT)
     with pytest.raises(CheckpointError, match="org/flax has none of model.safetensors, .*pytorch_model.bin"):
         _ = Checkpoint("org/flax").files
+
+
+@pytest.mark.parametrize("layout", ["model.safetensors", "pytorch_model.bin"])
+def test_the_weights_of_a_sentence_transformers_further_modules_are_fetched(bert, tmp_path, online, litter, layout):
+    folder = copied(bert.ranker, tmp_path / "st")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules += [{"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+                {"idx": 3, "name": "3", "path": "3_Normalize", "type": "sentence_transformers.models.Normalize"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for name in ("2_Dense", "3_Normalize"):
+        (folder / name).mkdir()
+        litter(folder / name)
+    (folder / "2_Dense" / "config.json").write_text("{}")
+    (folder / "2_Dense" / layout).write_bytes(b"dense")
+    (folder / "3_Normalize" / "model.safetensors").write_bytes(b"none of a normalisation")
+    online.publish("org/st", folder, COMMIT)
+    root = Checkpoint("org/st").located.root
+    assert {path.name for path in (root / "2_Dense").iterdir()} == {"config.json", layout}
+    assert (root / "2_Dense" / layout).read_bytes() == b"dense" and not (root / "3_Normalize").exists()
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "bin"])
+def test_an_adapter_is_fetched_with_its_base(bert, tmp_path, online, litter, monkeypatch, layout):
+    online.publish("org/base", litter(copied(bert.base, tmp_path / "base")), COMMIT)
+    adapter = lora_adapter(tmp_path / "a", bert.base, targets=["query"], base_name="org/base", layout=layout)
+    online.publish("org/adapter", litter(tmp_path / "a"), COMMIT[::-1])
+    module = "encoder.layer.0.attention.self.query"
+    update = adapter[f"bert.{module}.lora_B.weight"] @ adapter[f"bert.{module}.lora_A.weight"]
+    expected = raw(bert.base)[f"bert.{module}.weight"] + 2 * update
+    checkpoint = Checkpoint("org/adapter")
+    assert (checkpoint.tensor(f"{module}.weight") - expected).abs().max() < 1e-6
+    assert checkpoint.located.base.source == "org/base"
+    assert not {"training_args.bin", "optimizer.pt"} & set(online.asked)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    forget_connections()
+    assert Checkpoint("org/adapter").fingerprint == checkpoint.fingerprint
+
+
+def test_a_repository_with_a_model_and_an_adapter_does_not_say_which_is_meant(bert, tmp_path, online):
+    folder = copied(bert.base, tmp_path / "both")
+    lora_adapter(folder, bert.base, targets=["query"], base_name="org/base")
+    online.publish("org/both", folder, COMMIT)
+    with pytest.raises(CheckpointError, match=r"the weights of a model \(model\.safetensors\).*Name one of the two"):
+        _ = Checkpoint("org/both").shapes
+    snapshot = next((tmp_path / "hub").rglob("adapter_model.safetensors")).parent
+    assert set(Checkpoint(snapshot / "model.safetensors").raw) == set(raw(bert.base))
+
+
+def test_an_adapter_of_a_gated_base_says_how_to_get_it(bert, tmp_path, online):
+    online.publish("meta/gated", bert.base, COMMIT)
+    online.gated.add("meta/gated")
+    lora_adapter(tmp_path / "a", bert.base, targets=["query"], base_name="meta/gated")
+    with pytest.raises(CheckpointError, match="needs its base model.*meta/gated is gated: accept its licence"):
+        _ = Checkpoint(tmp_path / "a").shapes
+
+
+def test_a_misspelt_path_that_could_be_a_hub_id_is_told_both_ways(online, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "ranker").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="models/rankr: no such folder here and no such model or revision on the"):
+        _ = Checkpoint("models/rankr").shapes
 
 
 def test_a_shard_outside_its_repository_is_never_asked_for(bert, tmp_path, online):

@@ -108,6 +108,49 @@ def test_a_tied_t5_matrix_with_other_values_is_an_error(tmp_path, name):
         Checkpoint(folder).tensor("shared.weight")
 
 
+@pytest.mark.parametrize("layout", ["safetensors", "bin", "sharded"])
+@pytest.mark.parametrize("says", [True, False, None])
+def test_an_mt5_output_matrix_in_the_files_is_its_own_whatever_the_config_says(tmp_path, layout, says):
+    # transformers 5 writes tie_word_embeddings: true beside it; 4.57 would then tie it away.
+    folder = t5_triple(tmp_path, kind="mt5", layout=layout).ranker
+    rewrite_config(folder, tie_word_embeddings=says)
+    checkpoint, held = Checkpoint(folder), raw(folder)
+    assert not ties_embeddings(checkpoint.config)
+    for name in ("lm_head.weight", "shared.weight"):
+        assert torch.equal(checkpoint.tensor(name), held[name])
+    assert not torch.equal(held["lm_head.weight"], held["shared.weight"])
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "bin"])
+@pytest.mark.parametrize(("says", "tied"), [(True, True), (False, False)])
+def test_an_mt5_without_an_output_matrix_is_tied_only_where_its_config_says_so(tmp_path, layout, says, tied):
+    folder = t5_triple(tmp_path, kind="mt5", layout=layout).ranker
+    held = {name: tensor for name, tensor in raw(folder).items() if name != "lm_head.weight"}
+    if layout == "bin":
+        torch.save(held, folder / "pytorch_model.bin")
+    else:
+        save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    rewrite_config(folder, tie_word_embeddings=says)
+    checkpoint = Checkpoint(folder)
+    assert "lm_head.weight" not in checkpoint.shapes and ties_embeddings(checkpoint.config) is tied
+
+
+@pytest.mark.parametrize("kind", ["mt5", "t5"])
+def test_what_the_installed_transformers_saves_is_the_same_checkpoint(tmp_path, kind):
+    from transformers import AutoModelForSeq2SeqLM
+
+    folder = t5_triple(tmp_path, kind=kind).ranker
+    if kind == "t5":  # version 1.1: an output matrix of its own, and no scaling before it
+        torch.manual_seed(0)
+        rewrite(folder, lambda tensors: tensors | {"lm_head.weight": torch.randn_like(tensors["shared.weight"])})
+        rewrite_config(folder, tie_word_embeddings=False)
+    AutoModelForSeq2SeqLM.from_pretrained(folder).save_pretrained(tmp_path / "saved")
+    before, after = Checkpoint(folder), Checkpoint(tmp_path / "saved")
+    assert not ties_embeddings(before.config) and not ties_embeddings(after.config)
+    assert before.shapes == after.shapes
+    assert all(torch.equal(before.tensor(name), after.tensor(name)) for name in before.shapes)
+
+
 def test_a_tied_bert_decoder_with_other_values_is_an_error_and_an_untied_one_a_parameter(tmp_path):
     folder = bert_triple(tmp_path, duplicated=True).base
 

@@ -42,10 +42,26 @@ def test_vocab_json_is_read(tmp_path):
 def test_a_sentencepiece_model_is_read(t5, tmp_path, name):
     folder = copied(t5.ranker, tmp_path / "copy")
     (folder / "spiece.model").rename(folder / name)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
     model = SentencePieceProcessor(model_file=str(folder / name))
     vocabulary = Checkpoint(folder).vocabulary
     assert vocabulary == {model.id_to_piece(i): i for i in range(len(model))}
     assert vocabulary["▁true"] == model.piece_to_id("▁true") != vocabulary["▁false"]
+
+
+@pytest.mark.parametrize("kind", ["t5", "mt5"])
+@pytest.mark.parametrize("named", [True, False])
+def test_t5s_sentinels_are_tokens_though_its_sentencepiece_model_has_none(tmp_path, kind, named):
+    from transformers import AutoTokenizer
+
+    folder = t5_triple(tmp_path, kind=kind).ranker
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    if not named:
+        del about["tokenizer_class"]
+        (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    vocabulary = Checkpoint(folder).vocabulary
+    assert vocabulary == AutoTokenizer.from_pretrained(folder).get_vocab()
+    assert len([token for token in vocabulary if token.startswith("<extra_id_")]) == (100 if kind == "t5" else 0)
 
 
 def test_added_tokens_come_on_top(bert, tmp_path):
@@ -131,7 +147,7 @@ def test_other_numbers_of_rows_need_both_tokenizers(ours, theirs, lacking):
 def test_t5s_rows_beyond_its_tokens_do_not_matter(tmp_path):
     made = t5_triple(tmp_path, rows_extra=28)
     checkpoint = Checkpoint(made.ranker)
-    assert checkpoint.shapes["shared.weight"][0] > len(checkpoint.vocabulary) + 28
+    assert checkpoint.shapes["shared.weight"][0] == len(checkpoint.vocabulary) + 28
     other = Checkpoint(made.base)
     count = checkpoint.shapes["shared.weight"][0]
     assert match(checkpoint.vocabulary, other.vocabulary, count, count) is None

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
@@ -12,6 +11,7 @@ from pyterrier_taskarith import Mix, TaskArithReranker
 from pyterrier_taskarith.cli import main
 from pyterrier_taskarith.demo import demo_models, open_demo, run_demo
 from pyterrier_taskarith.demo._run import BASELINES, FIXED, TUNED, report
+from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS
 from tests.factories import bert_triple, passages, questions
 
 pytestmark = pytest.mark.java
@@ -55,8 +55,8 @@ def test_the_tuned_setting_is_brute_force_s(result, small):
     _, first = open_demo(small[0])
     retrieved = first(topics)
     values = {}
-    for alpha in np.linspace(0, 1, 6).round(1):
-        for weight in np.linspace(0, 1, 11).round(1):
+    for alpha in ALPHAS:
+        for weight in WEIGHTS:
             ranked = Mix(reranker.copy(alpha=alpha), weight=weight)(retrieved)
             values[alpha, weight] = pt.Evaluate(ranked, qrels, metrics=[nDCG @ 10], perquery=False)["nDCG@10"]
     best = max(values.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -14,7 +14,7 @@ import torch
 from tests.factories._folders import ROLES, PerRole, Triple, as_json, for_role, make_folders
 from tests.factories._layouts import write_weights
 from tests.factories._sentence_transformers import write_modules
-from tests.factories._tokenizers import TokenizerFiles, byte_level_bpe, wordpiece
+from tests.factories._tokenizers import TokenizerFiles, byte_level_bpe, extended, wordpiece
 from tests.factories._weights import LazyTensor, parameter_shapes, random_tensor
 
 __all__ = ["bert_triple"]
@@ -46,7 +46,7 @@ class _Family:
 
     Attributes:
         config: config.json from hidden size, layers and heads, but for vocabulary, dtype and class.
-        tokenizer: trains a tokenizer of a given size.
+        tokenizer: trains a tokenizer of a given size, cased or not.
         masked: the class of base and domain.
         bare: the class of the ranker.
         prefix: what the masked model puts before the bare names.
@@ -54,7 +54,7 @@ class _Family:
     """
 
     config: Callable[[int, int, int], dict[str, Any]]
-    tokenizer: Callable[[int], TokenizerFiles]
+    tokenizer: Callable[[int, bool], TokenizerFiles]
     masked: str
     bare: str
     prefix: str
@@ -63,16 +63,17 @@ class _Family:
 
 FAMILIES = {
     "bert": _Family(
-        _bert_config, lambda size: wordpiece(size=size, tokenizer_class="BertTokenizer"),
+        _bert_config, lambda size, cased: wordpiece(size=size, cased=cased, tokenizer_class="BertTokenizer"),
         "BertForMaskedLM", "BertModel", "bert.",
         {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
          "cls.predictions.decoder.bias": "cls.predictions.bias"}),
     "distilbert": _Family(
-        _distilbert_config, lambda size: wordpiece(size=size, tokenizer_class="DistilBertTokenizer"),
+        _distilbert_config,
+        lambda size, cased: wordpiece(size=size, cased=cased, tokenizer_class="DistilBertTokenizer"),
         "DistilBertForMaskedLM", "DistilBertModel", "distilbert.",
         {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}),
     "roberta": _Family(
-        _roberta_config, lambda size: byte_level_bpe(size=size),
+        _roberta_config, lambda size, cased: byte_level_bpe(size=size),  # always cased
         "RobertaForMaskedLM", "RobertaModel", "roberta.",
         {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
          "lm_head.decoder.bias": "lm_head.bias"}),
@@ -100,7 +101,8 @@ def _positions(count: int) -> torch.Tensor:
 
 
 def bert_triple(
-    folder: Path, *, family: str = "bert", hidden: int = 32, layers: int = 2, heads: int = 2, vocab: int = 500,
+    folder: Path, *, family: str = "bert", hidden: int = 32, layers: int = 2, heads: int = 2,
+    vocab: PerRole[int] = 500, cased: PerRole[bool] = False, extra_tokens: PerRole[Sequence[str]] = (),
     dtype: PerRole[torch.dtype] = torch.float32, layout: PerRole[str] = "safetensors", shards: PerRole[int] = 2,
     pooling: str = "mean", similarity: str = "cosine", normalize: bool = False, max_seq_length: int = 64,
     prompts: Mapping[str, str] | None = None, transformer_path: str = "", prefixed_base: PerRole[bool] = True,
@@ -119,6 +121,8 @@ def bert_triple(
         layers: number of layers.
         heads: number of attention heads, which divides `hidden`.
         vocab: tokens of the tokenizer and rows of the word embeddings, at most; the generated text bounds them too.
+        cased: a tokenizer that keeps capitals (RoBERTa's always does): other tokens in the same rows.
+        extra_tokens: tokens, with rows of their own, after the trained ones.
         dtype: of all floating-point tensors.
         layout: "safetensors", "sharded", "bin" or "sharded_bin".
         shards: number of shards in the sharded layouts.
@@ -144,13 +148,13 @@ def bert_triple(
     if unknown := set(pooler_in) - set(ROLES):
         raise ValueError(f"unknown roles {sorted(unknown)} in pooler_in: choose of {', '.join(ROLES)}")
     kind = FAMILIES[family]
-    tokenizer = kind.tokenizer(vocab)
-    config = {**kind.config(hidden, layers, heads), "vocab_size": tokenizer.size}
-    bare_shapes = parameter_shapes(kind.bare, config)
-    masked_shapes = parameter_shapes(kind.masked, config)
     triple = make_folders(folder)
     for role in ROLES:
         target: Path = getattr(triple, role)
+        tokenizer = extended(kind.tokenizer(for_role(vocab, role, 500), for_role(cased, role, False)),
+                             for_role(extra_tokens, role, ()))
+        config = {**kind.config(hidden, layers, heads), "vocab_size": tokenizer.size}
+        bare_shapes, masked_shapes = (parameter_shapes(name, config) for name in (kind.bare, kind.masked))
         masked = role != "ranker" and for_role(prefixed_base, role, True)
         shapes = {kind.prefix + name: shape for name, shape in bare_shapes.items()} if masked else dict(bare_shapes)
         if role not in pooler_in:

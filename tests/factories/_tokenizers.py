@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import string
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tests.factories._folders import as_json
 from tests.factories._text import JUDGEMENTS, training_corpus
 
-__all__ = ["EXTRA_IDS", "TokenizerFiles", "byte_level_bpe", "sentencepiece_unigram", "wordpiece"]
+__all__ = ["EXTRA_IDS", "TokenizerFiles", "byte_level_bpe", "extended", "sentencepiece_unigram", "with_tokenizer_json",
+           "wordpiece"]
 
 EXTRA_IDS = 100  # the sentinels <extra_id_0> … <extra_id_99> that T5's tokenizer adds to its sentencepiece model
 ALPHABET = string.ascii_letters + string.digits + string.punctuation + "äöüßéèñçáíóú"
@@ -44,16 +46,16 @@ class TokenizerFiles:
 
 
 @lru_cache
-def wordpiece(*, size: int, tokenizer_class: str) -> TokenizerFiles:
-    """Trains BERT's tokenizer, uncased, with at most `size` tokens ([PAD] is 0, as on the hub)."""
+def wordpiece(*, size: int, tokenizer_class: str, cased: bool = False) -> TokenizerFiles:
+    """Trains BERT's tokenizer, uncased unless said, with at most `size` tokens ([PAD] is 0, as on the hub)."""
     specials = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    alphabet = sorted(set(ALPHABET.lower()))
+    alphabet = sorted(set(ALPHABET if cased else ALPHABET.lower()))
     # The trainer numbers continuation letters in the order of a hash map, and breaks ties by these numbers. Named among
     # the special tokens they keep their place, so that every process trains the same vocabulary; the tokenizer that is
     # written is a new one, for which they are ordinary tokens.
     first = [*specials.values(), *(f"##{letter}" for letter in alphabet)]
     learner = Tokenizer(models.WordPiece(unk_token=specials["unk"]))
-    learner.normalizer = normalizers.BertNormalizer(lowercase=True)
+    learner.normalizer = normalizers.BertNormalizer(lowercase=not cased)
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     learner.train_from_iterator(training_corpus(), trainers.WordPieceTrainer(
         vocab_size=size, special_tokens=first, initial_alphabet=alphabet, show_progress=False))
@@ -67,7 +69,7 @@ def wordpiece(*, size: int, tokenizer_class: str) -> TokenizerFiles:
         special_tokens=[(specials[name], vocab[specials[name]]) for name in ("cls", "sep")])
     tokens = sorted(vocab, key=vocab.__getitem__)
     named = {f"{name}_token": token for name, token in specials.items()}
-    config = {"do_lower_case": True, "model_max_length": 512, **named, "strip_accents": None,
+    config = {"do_lower_case": not cased, "model_max_length": 512, **named, "strip_accents": None,
               "tokenize_chinese_chars": True, "tokenizer_class": tokenizer_class}
     return TokenizerFiles(
         files={
@@ -146,3 +148,37 @@ def sentencepiece_unigram(*, size: int, extra_ids: int) -> TokenizerFiles:
         },
         size=trained.get_piece_size() + extra_ids,
     )
+
+
+def extended(made: TokenizerFiles, tokens: Sequence[str]) -> TokenizerFiles:
+    """Adds tokens after the last one, as `add_tokens` and a resized embedding do: in every file that names tokens.
+
+    Args:
+        made: a tokenizer.
+        tokens: new ones, such as Llama's `[PAD]` or a domain's terms.
+    """
+    if not tokens:
+        return made
+    files = dict(made.files)
+    if "tokenizer.json" in files:
+        tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
+        files["tokenizer.json"] = tokenizer.to_str(pretty=True).encode()
+    if "vocab.txt" in files:
+        files["vocab.txt"] += "".join(f"{token}\n" for token in tokens).encode()
+    else:
+        files["added_tokens.json"] = as_json({token: made.size + i for i, token in enumerate(tokens)})
+    return TokenizerFiles(files, made.size + len(tokens))
+
+
+@lru_cache
+def with_tokenizer_json(*, size: int, extra_ids: int) -> TokenizerFiles:
+    """Returns the tokenizer of `sentencepiece_unigram` with `tokenizer.json` beside it, as google-t5's folders have."""
+    from transformers import AutoTokenizer
+
+    made = sentencepiece_unigram(size=size, extra_ids=extra_ids)
+    with tempfile.TemporaryDirectory() as folder:
+        made.write(Path(folder))
+        (Path(folder) / "config.json").write_bytes(as_json({"model_type": "t5"}))
+        converted = AutoTokenizer.from_pretrained(folder).backend_tokenizer.to_str(pretty=True)
+    return TokenizerFiles({**made.files, "tokenizer.json": converted.encode()}, made.size)

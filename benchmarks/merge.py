@@ -1,0 +1,241 @@
+"""Merging to disk against mergekit and plain state dicts, as whole processes: python -m benchmarks.merge."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks import _mergekit
+from benchmarks._precision import misrounded
+from benchmarks._processes import timed
+from tests.factories import llama_triple, t5_triple
+
+GB = 1e9
+ALPHA = 0.7
+OURS = """
+import sys
+from pyterrier_taskarith import Checkpoint, TaskVector
+ranker, domain, base, alpha, out, dtype = sys.argv[1:]
+(Checkpoint(ranker) + float(alpha) * TaskVector(domain, base)).save(out, dtype=dtype or None)
+"""
+#: What one writes without a library for it: three state dicts in memory, float32 arithmetic, one rounding.
+PLAIN = """
+import shutil, sys
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+ranker, domain, base, alpha, out = sys.argv[1:]
+def load(folder):
+    return {name: tensor for path in sorted(Path(folder).glob("*.safetensors"))
+            for name, tensor in load_file(path).items()}
+T, D, B = load(ranker), load(domain), load(base)
+merged = {name: (t.float() + float(alpha) * (D[name].float() - B[name].float())).to(t.dtype) for name, t in T.items()}
+Path(out).mkdir()
+save_file(merged, Path(out) / "model.safetensors", metadata={"format": "pt"})
+for path in Path(ranker).iterdir():
+    if path.suffix != ".safetensors" and not path.name.endswith("index.json"):
+        shutil.copyfile(path, Path(out) / path.name)
+"""
+
+
+def t5(folder, version):
+    """Writes T5-base's shape in float32: 248M parameters in version 1.1, 223M in 1.0."""
+    shape = {"d_model": 768, "layers": 12, "heads": 12, "d_kv": 64, "rows_extra": 31500}
+    if version == "1.0":
+        return t5_triple(folder, d_ff=3072, **shape)
+    triple = t5_triple(folder, kind="mt5", d_ff=2048, **shape)
+    for path in (triple.ranker, triple.domain, triple.base):  # mT5's layout is T5 1.1's
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps({**config, "model_type": "t5",
+                                                      "architectures": ["T5ForConditionalGeneration"]}))
+    return triple
+
+
+def llama(folder):
+    """Writes a Llama of 1.74 billion parameters in bfloat16, in shards with different boundaries."""
+    return llama_triple(folder, hidden=2048, layers=32, heads=32, intermediate=5632, vocab=32000, dtype=torch.bfloat16)
+
+
+def large(folder):
+    """Writes Llama-2-7B's shape in bfloat16: 13.5 GB each."""
+    return llama_triple(folder, hidden=4096, layers=32, heads=32, intermediate=11008, vocab=32000,
+                        dtype=torch.bfloat16, shards={"base": 14, "domain": 15, "ranker": 16})
+
+
+class Race:
+    """The systems that merge one triple, each as a command."""
+
+    def __init__(self, triple, folder, mergekit, dtype):
+        self.triple, self.folder, self.mergekit, self.dtype = triple, folder, mergekit, dtype
+        self.known, self.out = folder / "known", folder / "out"
+        self.names = ["plain state dicts", "ours, hashes known", "ours, hashes computed"]
+        if mergekit:
+            self.names.insert(0, "mergekit")
+        self.figures = {name: [] for name in self.names}
+
+    def run(self, name):
+        """Runs one system once; returns exit status, seconds and peak of anonymous memory."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        if name == "mergekit":
+            line = _mergekit.command(self.mergekit, self.triple, ALPHA, self.dtype, self.out,
+                                     self.folder / "recipe.yaml")
+            return timed(line, log=self.folder / "log")
+        if name.startswith("plain"):
+            return timed([sys.executable, "-c", PLAIN, *self._models(), ALPHA, self.out], log=self.folder / "log")
+        return self.ours(ALPHA, "", fresh=name.endswith("computed"))
+
+    def ours(self, alpha, dtype, *, fresh=False):
+        """Runs this package."""
+        home = self.folder / "fresh" if fresh else self.known
+        shutil.rmtree(self.folder / "fresh", ignore_errors=True)
+        shutil.rmtree(self.out, ignore_errors=True)
+        return timed([sys.executable, "-c", OURS, *self._models(), alpha, self.out, dtype],
+                     {"TASKARITH_HOME": str(home)}, log=self.folder / "log")
+
+    def _models(self):
+        return [self.triple.ranker, self.triple.domain, self.triple.base]
+
+    def log(self):
+        """Returns the last line that a system wrote."""
+        return next((line for line in reversed((self.folder / "log").read_text().splitlines()) if line.strip()), "")
+
+    def rounds(self, count):
+        """Runs all systems in turn, after one round that fills the page cache and the hashes' memory."""
+        for number in range(count + 1):
+            for name in self.names:
+                figures = self.run(name)
+                if figures[0]:
+                    raise SystemExit(f"{name} failed: {self.log()}")
+                if number:
+                    self.figures[name].append(figures[1:])
+        shutil.rmtree(self.out, ignore_errors=True)
+
+    def table(self):
+        """Prints seconds, ratios and memory."""
+        size = sum(path.stat().st_size for path in self.triple.ranker.glob("*.safetensors"))
+        _, seconds, least = timed([sys.executable, "-c", "import torch"])
+        print("| system | seconds (median) | GB/s, read and written | × mergekit | × plain state dicts "
+              "| anonymous memory, GB | of it above `import torch` |\n|---|---|---|---|---|---|---|")
+        print(f"| `import torch` alone | {seconds:.2f} | | | | {least / GB:.2f} | |")
+        for name, figures in self.figures.items():
+            median = statistics.median(seconds for seconds, _ in figures)
+            peak = max(peak for _, peak in figures)
+            print(f"| {name} | {median:.2f} | {4 * size / GB / median:.2f} | {self._ratio('mergekit', name)} | "
+                  f"{self._ratio('plain state dicts', name)} | {peak / GB:.2f} | {(peak - least) / GB:.2f} |",
+                  flush=True)
+
+    def _ratio(self, peer, name):
+        if peer not in self.figures or peer == name:
+            return ""
+        pairs = zip(self.figures[peer], self.figures[name], strict=True)
+        return f"{statistics.median(theirs[0] / ours[0] for theirs, ours in pairs):.2f}"
+
+
+def race(title, triple, folder, given, dtype):
+    """Runs and prints one race, then what the merge must keep: α = 0, and the precision of each output dtype."""
+    size = sum(path.stat().st_size for path in triple.ranker.glob("*.safetensors"))
+    print(f"\n### {title}: 3 × {size / GB:.2f} GB read, {size / GB:.2f} GB written\n", flush=True)
+    made = Race(triple, folder, given.mergekit, dtype)
+    made.rounds(given.rounds)
+    made.table()
+    exact(made)
+
+
+def exact(made):
+    """Prints whether α = 0 gives Θ_T's bytes, and how exact each output dtype is."""
+    made.ours(0.0, "")
+    differ = differing_tensors(made.out, made.triple.ranker)
+    print(f"\nα = 0: {differ} tensors differ from Θ_T's bytes.\n")
+    print("| output | weights not rounded to the nearest, % | largest distance from the rounded exact value, units in "
+          "the last place |\n|---|---|---|")
+    for dtype in ("float32", "bfloat16", "float16"):
+        status, _, _ = made.ours(ALPHA, dtype)
+        if status:
+            raise SystemExit(f"saving in {dtype} failed: {made.log()}")
+        share, farthest = misrounded(made.out, made.triple, ALPHA)
+        print(f"| {dtype} | {100 * share:.4f} | {f'{farthest:.0f}' if dtype == 'float32' else ''} |", flush=True)
+    shutil.rmtree(made.out)
+
+
+def differing_tensors(left, right):
+    """Returns how many tensors of two folders are not the same bytes."""
+    from pyterrier_taskarith.checkpoints import Checkpoint
+
+    ours, theirs = Checkpoint(left), Checkpoint(right)
+    if ours.raw.keys() != theirs.raw.keys():
+        raise SystemExit(f"{left} and {right} hold different names")
+    return sum(not torch.equal(*(checkpoint.raw[name].tensor(name).contiguous().view(torch.uint8)
+                                 for checkpoint in (ours, theirs))) for name in ours.raw)
+
+
+def failure(triple, folder, given):
+    """Prints what mergekit says of a model that it cannot merge."""
+    made = Race(triple, folder, given.mergekit, "float32")
+    status, _, _ = made.run("mergekit")
+    print(f"\nmergekit on T5 1.0: {'it merges' if status == 0 else f'fails: `{made.log()}`'}", flush=True)
+
+
+def seven_billion(folder, given):
+    """Prints time, memory and GB/s of one real-size merge, beside cat and cp."""
+    triple = large(folder / "triple")
+    made = Race(triple, folder, None, "bfloat16")
+    weights = {role: sorted(path.glob("*.safetensors")) for role, path in vars(triple).items()}
+    size = {role: sum(path.stat().st_size for path in paths) for role, paths in weights.items()}
+    read = sum(size.values())
+    print(f"\n### Llama-2-7B's shape, bfloat16: {read / GB:.1f} GB read, {size['ranker'] / GB:.1f} GB written\n")
+    print("| what | seconds | GB/s, read and written | anonymous memory, GB |\n|---|---|---|---|")
+    every = [path for paths in weights.values() for path in paths]
+    copied = folder / "copied"
+    copied.mkdir()
+    lines = [("cat, all three models", read, lambda: timed(["cat", *every])),
+             ("cp, one model", 2 * size["ranker"], lambda: timed(["cp", *weights["ranker"], copied])),
+             ("merge, hashes computed", read + size["ranker"], lambda: made.ours(ALPHA, "")),
+             ("merge, hashes known", read + size["ranker"], lambda: made.ours(ALPHA, ""))]
+    for what, moved, run in lines:
+        status, seconds, peak = run()
+        if status:
+            raise SystemExit(f"{what} failed: {made.log()}")
+        shutil.rmtree(copied, ignore_errors=True)
+        print(f"| {what} | {seconds:.1f} | {moved / GB / seconds:.2f} | {peak / GB:.2f} |", flush=True)
+
+
+def main():
+    """Prints all tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mergekit", metavar="PYTHON", help="the interpreter of an environment with mergekit")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["t5", "llama"], help="one of the two races")
+    parser.add_argument("--large", action="store_true", help="a real-size 7B instead: 55 GB of disk")
+    parser.add_argument("--folder", type=Path, help="where temporary files go")
+    given = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, torch "
+          f"{torch.__version__}, {torch.get_num_threads()} threads. {time.strftime('%Y-%m-%d')}")
+    if given.mergekit:
+        print(f"Peer: {_mergekit.version(given.mergekit)}.")
+    print(f"\nWhole processes, start to end, α = {ALPHA}, {given.rounds} alternated rounds after one that fills the "
+          "page cache.")
+    cases = [("t5", "T5 1.1 base's shape, float32", lambda folder: t5(folder, "1.1"), given.mergekit, "float32"),
+             ("t5", "T5 1.0 base's shape, float32", lambda folder: t5(folder, "1.0"), None, "float32"),
+             ("llama", "Llama's shape, 1.74 billion parameters, bfloat16, sharded", llama, given.mergekit, "bfloat16")]
+    if given.large:
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            seven_billion(Path(folder), given)
+        return
+    for name, title, make, peer, dtype in cases:
+        if given.only in (None, name):
+            with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+                triple = make(Path(folder) / "triple")
+                if given.mergekit and peer is None:
+                    failure(triple, Path(folder), given)
+                race(title, triple, Path(folder), argparse.Namespace(**{**vars(given), "mergekit": peer}), dtype)
+
+
+if __name__ == "__main__":
+    main()

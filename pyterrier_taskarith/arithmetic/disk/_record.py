@@ -1,0 +1,155 @@
+"""``taskarith.json``: what a merged folder was made from, for the next run to read."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
+from pyterrier_taskarith.arithmetic._merge import Merge
+from pyterrier_taskarith.checkpoints import RowMatch
+
+#: The record's name in the folder.
+RECORD = "taskarith.json"
+FORMAT = 1
+#: What a recipe has, in words.
+_WORDS = {"merge": "recipe", "dtype": "dtype", "shard_size": "shard size", "inputs": "weights",
+          "companions": "companion files of Θ_T", "plan": "matching of the three models' parameters and tokens"}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One weight file that a merge reads.
+
+    Attributes:
+        role: "Θ_T", or "Θ_D of …", "Θ_0 of …", "τ of …" with the vector's name.
+        source: The model as the user named it.
+        path: The file.
+    """
+
+    role: str
+    source: str
+    path: Path
+
+
+def inputs(merge: Merge) -> list[Input]:
+    """Returns every weight file that a merge reads, each role of it once."""
+    found = [Input("Θ_T", merge.ranker.source, file.path) for file in merge.ranker.files]
+    for name, vector in merge.vectors.items():
+        for part in (part for term in vector.terms for part in term.difference.parts()):
+            if isinstance(part, CheckpointDifference):
+                found += [Input(f"{role} of {name}", checkpoint.source, file.path)
+                          for role, checkpoint in (("Θ_D", part.domain), ("Θ_0", part.base))
+                          for file in checkpoint.files]
+            else:
+                found += [Input(f"τ of {name}", part.label, path) for path in part.paths()]
+    return list(dict.fromkeys(found))
+
+
+def recipe(merge: Merge, *, dtype: str | None, shard_size: int, hashes: Mapping[Path, str],
+           companions: Mapping[str, str]) -> dict[str, Any]:
+    """Returns all that decides what is in a merged folder, as JSON holds it.
+
+    Args:
+        merge: The merge.
+        dtype: Of the output.
+        shard_size: Bytes of a file.
+        hashes: Weight file -> sha256.
+        companions: Path in the folder -> sha256 of the file of Θ_T that is copied there.
+    """
+    return {"merge": str(merge), "dtype": dtype, "shard_size": shard_size,
+            "inputs": [[file.role, file.source, file.path.name, hashes[file.path]] for file in inputs(merge)],
+            "companions": dict(companions), "plan": _plan(merge)}
+
+
+def _plan(merge: Merge) -> str:
+    """Returns a sha256 of what happens to each parameter and of which rows match which."""
+    plan = hashlib.sha256(str(merge.plan).encode())
+    matches: list[RowMatch | None] = list(merge.plan.rows.values())
+    matches += [part.rows for term in merge.plan.rows for part in term.difference.parts()
+                if isinstance(part, CheckpointDifference)]
+    for match in matches:
+        plan.update(b"all" if match is None else match.ours.tobytes() + match.theirs.tobytes())
+    return plan.hexdigest()
+
+
+def write_record(folder: Path, made: Mapping[str, Any]) -> None:
+    """Writes a recipe and the files that are in the folder now, with their sizes and times.
+
+    Args:
+        folder: All its files are there.
+        made: The recipe.
+    """
+    files = {str(path.relative_to(folder)): _seen(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    content = {"format": FORMAT, "made by": f"pyterrier_taskarith {version('pyterrier_taskarith')}",
+               "recipe": made, "files": files}
+    (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A folder's record.
+
+    Attributes:
+        folder: The folder.
+        recipe: What it was made from.
+        files: Path in the folder -> size and modification time (ns) when it was made.
+    """
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    files: Mapping[str, list[int]]
+
+    def differences(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Returns in words how its recipe differs from another."""
+        found = []
+        for key, words in _WORDS.items():
+            old, new = self.recipe.get(key), wanted[key]
+            if old == new:
+                continue
+            if key in ("inputs", "companions"):
+                old, new = _by_name(old), _by_name(new)
+                changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+                found.append(f"the {words} ({', '.join(changed[:5])}{' …' if len(changed) > 5 else ''})")
+            elif key == "plan":
+                found.append(f"the {words}")
+            else:
+                found.append(f"the {words} ({old} there)")
+        return found
+
+    def touched(self) -> list[str]:
+        """Returns the files that are gone or were changed since."""
+        return [name for name, seen in self.files.items()
+                if not (self.folder / name).is_file() or _seen(self.folder / name) != seen]
+
+    def foreign(self) -> list[str]:
+        """Returns the files that were put there since."""
+        return sorted(name for name in (str(path.relative_to(self.folder)) for path in self.folder.rglob("*")
+                                        if not path.is_dir() or path.is_symlink())
+                      if name not in self.files and name != RECORD)
+
+
+def read_record(folder: Path) -> Record | None:
+    """Returns the record of a folder, or None where there is none that this version can read."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            return None
+        return Record(folder, dict(content["recipe"]), {str(name): list(seen)
+                                                        for name, seen in content["files"].items()})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _by_name(value: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file that may hold anything
+    if isinstance(value, dict):
+        return value
+    return {f"{entry[2]} of {entry[1]}, {entry[0]}": entry[3] for entry in value or [] if len(entry) == 4}
+
+
+def _seen(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,157 @@
+"""``adapter_config.json`` of a PEFT adapter: what is read, and what is refused because it would change weights."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyterrier_taskarith.checkpoints._errors import CheckpointError
+
+ADAPTER_CONFIG = "adapter_config.json"
+#: Weight files of an adapter by preference, which is PEFT's own.
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+
+#: Keys that say how it was trained or stored and change nothing in what its weights mean (PEFT 0.21). Which modules are
+#: adapted is read from the weights.
+_HARMLESS = frozenset((
+    "auto_mapping", "inference_mode", "peft_version", "target_modules", "exclude_modules", "lora_dropout",
+    "layers_to_transform", "layers_pattern", "bias", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+    "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying", "lora_bias"))
+_READ = frozenset((
+    "peft_type", "base_model_name_or_path", "revision", "task_type", "r", "lora_alpha", "use_rslora", "rank_pattern",
+    "alpha_pattern", "fan_in_fan_out", "use_dora", "modules_to_save", "trainable_token_indices", "init_lora_weights"))
+#: Ways to start the training that leave the base model as it was; after all others the adapter fits another base.
+_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """A LoRA adapter's facts.
+
+    Attributes:
+        path: The file they are from.
+        base: The base model: a hub id or a folder.
+        revision: Of the base on the hub.
+        task_type: PEFT's name of the task, such as ``"SEQ_CLS"``; empty where it does not say.
+        rank: r, where no pattern says otherwise.
+        alpha: lora_alpha, likewise.
+        rank_pattern: Pattern of module names -> r.
+        alpha_pattern: Pattern of module names -> lora_alpha.
+        rslora: Whether the scale is alpha/√r, not alpha/r.
+        dora: Whether rows have trained magnitudes.
+        fan_in_fan_out: Whether weights lie as (inputs, outputs), by what the file says.
+        saved_modules: Names of modules that the adapter replaces.
+        token_rows: Name of an embedding -> its trained rows; the name is empty for the input embedding.
+    """
+
+    path: Path
+    base: str
+    revision: str | None
+    task_type: str
+    rank: int
+    alpha: float
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+    rslora: bool
+    dora: bool
+    fan_in_fan_out: bool
+    saved_modules: tuple[str, ...]
+    token_rows: Mapping[str, tuple[int, ...]]
+
+    def rank_of(self, module: str) -> int:
+        """Returns r of a module of the base model."""
+        return _of_pattern(self.rank_pattern, module, self.rank)
+
+    def scale_of(self, module: str) -> float:
+        """Returns what B·A is multiplied by: alpha/r, or alpha/√r (rsLoRA, https://arxiv.org/abs/2312.03732)."""
+        rank = self.rank_of(module)
+        return _of_pattern(self.alpha_pattern, module, self.alpha) / (math.sqrt(rank) if self.rslora else rank)
+
+    def saves(self, name: str) -> bool:
+        """Returns whether a parameter is of a module that the adapter replaces or brings."""
+        return any(f".{module}." in f".{name}" for module in self.saved_modules)
+
+
+def read_adapter_config(path: Path) -> AdapterConfig:
+    """Reads ``adapter_config.json``.
+
+    Raises:
+        CheckpointError: If it is none, is of another kind than LoRA, or has a setting that would change the weights in
+            a way that is not supported; the message names the key.
+    """
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(about, dict):
+            raise ValueError(f"a {type(about).__name__}, not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no adapter's configuration ({error})") from error
+    if about.get("peft_type") != "LORA":
+        raise CheckpointError(f"{path}: peft_type={about.get('peft_type')!r} is not supported, only 'LORA' is. Merge "
+                              "it into its base with PEFT's merge_and_unload, where it has one, and name the result")
+    for key, value in about.items():
+        if key not in _HARMLESS and key not in _READ and value not in (None, False, [], {}, ""):
+            raise CheckpointError(f"{path}: {key}={_short(value)} is not supported. Merge the adapter into its base "
+                                  "model with PEFT's merge_and_unload and name the result")
+    start = about.get("init_lora_weights")
+    if not any(start is known for known in _STARTS[:3]) and start not in _STARTS[3:]:
+        raise CheckpointError(f"{path}: init_lora_weights={_short(start)} is not supported: it changes the base "
+                              "model's weights too, so it does not fit the published base. Save it with PEFT's "
+                              "save_pretrained(…, path_initial_model_for_weight_conversion=…), or merged")
+    try:
+        return _parsed(path, about)
+    except (TypeError, ValueError, AttributeError, OverflowError, re.error) as error:
+        raise CheckpointError(f"{path} is no adapter's configuration ({error})") from error
+
+
+def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
+    base, revision = about.get("base_model_name_or_path"), about.get("revision")
+    if not isinstance(base, str) or not base:
+        raise ValueError(f"base_model_name_or_path={base!r} names no base model; write its hub id or folder there")
+    return AdapterConfig(
+        path, base, None if revision is None else str(revision), str(about.get("task_type") or ""),
+        _rank("r", about.get("r", 8)), _number("lora_alpha", about.get("lora_alpha", 8)),
+        {_pattern(key): _rank(key, value) for key, value in (about.get("rank_pattern") or {}).items()},
+        {_pattern(key): _number(key, value) for key, value in (about.get("alpha_pattern") or {}).items()},
+        bool(about.get("use_rslora")), bool(about.get("use_dora")), bool(about.get("fan_in_fan_out")),
+        tuple(map(str, about.get("modules_to_save") or ())), _token_rows(about.get("trainable_token_indices")))
+
+
+def _of_pattern(patterns: Mapping[str, Any], module: str, otherwise: Any) -> Any:  # noqa: ANN401
+    """Returns the value of the first pattern that is the module's name or the end of it, as PEFT matches."""
+    return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module)), otherwise)
+
+
+def _pattern(text: str) -> str:
+    re.compile(text)
+    return text
+
+
+def _rank(key: str, value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{key}: the rank {value!r} is no whole number from 1")
+    return value
+
+
+def _number(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key}: alpha {value!r} is no number")
+    return float(value)
+
+
+def _token_rows(value: Any) -> dict[str, tuple[int, ...]]:  # noqa: ANN401
+    if not value:
+        return {}
+    rows = value if isinstance(value, dict) else {"": value}
+    found = {str(name): tuple(indices) for name, indices in rows.items()}
+    for name, indices in found.items():
+        if not all(type(row) is int and row >= 0 for row in indices) or len(set(indices)) != len(indices):
+            raise ValueError(f"trainable_token_indices{f' of {name!r}' if name else ''} are no rows, each once")
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"

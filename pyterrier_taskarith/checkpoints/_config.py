@@ -1,0 +1,71 @@
+"""``config.json``: read, refused where it describes what cannot be merged, and changed where an adapter does."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
+from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.checkpoints._families import family_of
+
+#: Canonical names of a classifier's last matrix, one row a label.
+_CLASSIFIERS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns the ``config.json`` of a folder as written.
+
+    Raises:
+        CheckpointError: If it is absent, is no JSON object, states no ``model_type`` that transformers knows, or says
+            that the weights are quantised.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON object ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is no JSON object (but a {type(config).__name__})")
+    try:
+        family_of(str(config.get("model_type")))
+    except (KeyError, ValueError) as error:
+        if config.get("auto_map"):
+            # As in transformers, code in the folder is of no interest where transformers has its own.
+            raise CheckpointError(f"{path} asks for code of its own (auto_map) for the model type "
+                                  f"{config.get('model_type')!r}, which transformers does not have; code that a "
+                                  "checkpoint brings is never run here. Name a model of a known type, or update "
+                                  "transformers if it has got the type since") from error
+        raise CheckpointError(f"{path} states no model_type that transformers knows "
+                              f"(got {config.get('model_type')!r})") from error
+    if config.get("quantization_config"):
+        raise CheckpointError(f"{path} says that the weights are quantised (quantization_config); they cannot be "
+                              "merged. Name the model as it was before quantisation")
+    return config
+
+
+def adapted_config(config: Mapping[str, Any], adapter: AdapterConfig, shapes: Mapping[str, tuple[int, ...]]
+                   ) -> dict[str, Any]:
+    """Returns the entries of the base's configuration that its adapter changes.
+
+    Args:
+        config: The base's.
+        adapter: The adapter's own.
+        shapes: Canonical name -> shape in the adapted model.
+    """
+    changed: dict[str, Any] = {}
+    rows = shapes.get(family_of(str(config["model_type"])).embedding, (None,))[0]
+    if rows is not None and config.get("vocab_size", rows) != rows:
+        changed["vocab_size"] = rows
+    if adapter.task_type == "SEQ_CLS":
+        from transformers.models.auto import modeling_auto
+
+        classes = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+        labels = next((shapes[name][0] for name in _CLASSIFIERS if name in shapes and adapter.saves(name)), None)
+        if labels is not None:
+            names = {str(label): f"LABEL_{label}" for label in range(labels)}
+            changed |= {"architectures": [classes[str(config["model_type"])]], "id2label": names,
+                        "label2id": {name: int(label) for label, name in names.items()}}
+    return changed

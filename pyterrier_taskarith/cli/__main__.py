@@ -1,0 +1,7 @@
+"""``python -m pyterrier_taskarith.cli``, where the command is not on the path."""
+
+import sys
+
+from pyterrier_taskarith.cli import main
+
+sys.exit(main())

@@ -1,0 +1,107 @@
+"""An inspection as plain text and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pyterrier_taskarith.arithmetic import LayerAlphas
+
+if TYPE_CHECKING:
+    from pyterrier_taskarith.inspection._inspection import Inspection
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+#: Column -> its title and how its numbers are written.
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "alpha": ("α", "{:g}".format),
+    "weights": ("weights", "{:,}".format),
+    "tau": ("‖τ‖", "{:.4g}".format),
+    "theta": ("‖Θ_T‖", "{:.4g}".format),
+    "ratio": ("‖τ‖/‖Θ_T‖", "{:.4f}".format),
+    "learnt": ("‖Θ_T−Θ_0‖", "{:.4g}".format),
+    "cosine": ("cosine", "{:+.3f}".format),
+    "conflicts": ("conflicts", _share),
+    "zeros": ("zeros", _share),
+    "lost": ("lost", _share),
+}
+
+
+def to_text(inspection: Inspection, *, parameters: bool = False) -> str:
+    """Returns the recipe, the plan's summary, a table for each vector, and the warnings."""
+    blocks = [f"Θ' = {inspection.recipe}", f"{inspection.plan.summary()}."]
+    for title, table in _tables(inspection, parameters):
+        blocks.append("\n".join([*filter(None, [title]), *(line.rstrip() for line in _lines(table))]))
+    blocks.append("\n".join(_legend(inspection)))
+    if inspection.warnings:
+        blocks.append("\n".join(f"! {warning}" for warning in inspection.warnings))
+    return "\n\n".join(blocks)
+
+
+def to_html(inspection: Inspection) -> str:
+    """Returns the same as HTML, for a notebook."""
+    blocks = [f"<p>Θ' = {html.escape(inspection.recipe)}<br>{html.escape(inspection.plan.summary())}.</p>"]
+    for title, table in _tables(inspection, parameters=False):
+        blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + table.to_html(index=False))
+    blocks.append(f"<p>{'<br>'.join(map(html.escape, _legend(inspection)))}</p>")
+    if inspection.warnings:
+        items = "".join(f"<li>{html.escape(warning)}</li>" for warning in inspection.warnings)
+        blocks.append(f"<ul>{items}</ul>")
+    return "\n".join(blocks)
+
+
+def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yields title and table, by layer and where asked by parameter, of each vector; a single one needs no title."""
+    for vector, tau in inspection.plan.vectors.items():
+        own = inspection.layers[inspection.layers["vector"] == vector]
+        others = [other for other in inspection.plan.vectors if other != vector]
+        alpha = inspection.alphas[vector]
+        title = f"{vector}: τ = {tau}, α = {alpha if isinstance(alpha, LayerAlphas) else format(alpha, 'g')}"
+        yield title if others else "", _written(own, ["layer"], others, isinstance(alpha, LayerAlphas))
+        if parameters:
+            rows = inspection.parameters
+            # What no vector is added to stands in the first one's table.
+            kept = (rows["vector"] == "") & (vector == next(iter(inspection.plan.vectors)))
+            rows = rows[(rows["vector"] == vector) | kept]
+            yield (f"{vector}, by parameter:" if others else "",
+                   _written(rows, ["parameter", "why"], others, isinstance(alpha, LayerAlphas)))
+
+
+def _written(rows: pd.DataFrame, labels: list[str], others: list[str], by_layer: bool) -> pd.DataFrame:
+    """Returns a frame of texts; a column in which there is no number is left out."""
+    columns = dict(_COLUMNS) if by_layer else {name: column for name, column in _COLUMNS.items() if name != "alpha"}
+    for other in others:
+        columns |= {f"{name}.{other}": (f"{_COLUMNS[name][0]} {other}", _COLUMNS[name][1])
+                    for name in ("cosine", "conflicts")}
+    table = pd.DataFrame({label: rows[label].astype(str) for label in labels})
+    for name, (title, write) in columns.items():
+        if rows[name].notna().any():
+            table[title] = [write(value) if value == value else "" for value in rows[name]]
+    return table
+
+
+def _lines(table: pd.DataFrame) -> Iterator[str]:
+    """Yields a table's lines: names to the left, numbers to the right."""
+    columns = []
+    for title in table.columns:
+        texts = [str(title), *table[title]]
+        width = max(map(len, texts))
+        left = title in ("layer", "parameter", "why")
+        columns.append([text.ljust(width) if left else text.rjust(width) for text in texts])
+    return ("  ".join(line) for line in zip(*columns, strict=True))
+
+
+def _legend(inspection: Inspection) -> Iterator[str]:
+    layers = inspection.layers
+    if layers["cosine"].notna().any():
+        yield "cosine: of τ and Θ_T − Θ_0, what the ranker learnt."
+        yield "conflicts: of the weights that both change, those that they move apart (half is chance)."
+    yield "zeros: weights where τ is exactly 0."
+    if layers["lost"].notna().any():
+        yield f"lost: of the changed weights, those that rounding to {inspection.dtype or 'Θ_T’s dtype'} takes back."

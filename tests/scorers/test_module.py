@@ -1,0 +1,43 @@
+"""A scorer's module holds the checkpoint's own weights, and is built without a second copy of them."""
+
+import pytest
+import torch
+
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.scorers._module import build_module
+from tests.checkpoints._by_hand import same_bits
+from tests.factories import bert_triple, llama_triple, t5_triple
+
+CPU = torch.device("cpu")
+
+
+def built(folder, name, dtype):
+    import transformers
+
+    return build_module(Checkpoint(folder), getattr(transformers, name), dtype=dtype, device=CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("make", "auto"), [
+    (lambda folder: t5_triple(folder), "AutoModelForSeq2SeqLM"),
+    (lambda folder: t5_triple(folder, kind="mt5"), "AutoModelForSeq2SeqLM"),
+    (lambda folder: llama_triple(folder, inv_freq=True), "AutoModelForCausalLM"),
+    (lambda folder: bert_triple(folder, position_ids=True), "AutoModel"),
+], ids=["t5", "mt5", "llama", "bert"])
+def test_a_module_is_what_transformers_loads(tmp_path, make, auto, dtype):
+    import transformers
+
+    folder = make(tmp_path / "triple").ranker
+    ours = built(folder, auto, dtype)
+    theirs = getattr(transformers, auto).from_pretrained(folder, dtype=dtype)
+    expected = dict(theirs.named_parameters(remove_duplicate=False))
+    found = dict(ours.named_parameters(remove_duplicate=False))
+    assert found.keys() == expected.keys()
+    assert all(same_bits(found[name].data, expected[name].data) for name in expected)
+    tied = {name: expected[name].data_ptr() for name in expected}
+    assert all((found[a] is found[b]) == (tied[a] == tied[b]) for a in found for b in found
+               if found[a].shape == found[b].shape)
+    buffers = dict(theirs.named_buffers())
+    assert all(torch.equal(buffer, buffers[name]) and buffer.dtype == buffers[name].dtype
+               for name, buffer in ours.named_buffers())
+    assert not ours.training and not any(parameter.requires_grad for parameter in ours.parameters())
