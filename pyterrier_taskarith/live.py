@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from pyterrier_taskarith.arithmetic import LiveWeights, MergePlan, Setting, TaskVector, make_plan
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.cache import ScoreCache
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.residence import choose_residence
 from pyterrier_taskarith.scorers import Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
 MEMO_BYTES = 64 * 2**20
 #: Endings of a model's own files beside its weights: configuration and tokenizer.
 _SETTINGS = (".json", ".txt", ".model")
-#: ``resident="auto"`` keeps Θ_T and τ in memory where three float32 models take less than this share of what is free.
-MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ class LiveModel:
         dtype = self._dtype(options.dtype, device)
         self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
             dtype, device, options.batch_tokens, options.max_length, options.truncation, options.verbose))
-        self.resident = self._resident(options.resident, device)
-        self.weights = LiveWeights(self.scorer.module, self.plan, self.resident)
+        self.residence = choose_residence(options.resident, self.plan, device)
+        if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
+            tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
+        self.weights = LiveWeights(self.scorer.module, self.plan, self.residence.choice)
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=300)
         self._cache = ScoreCache(options.cache) if options.cache is not None else None
         self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
@@ -142,14 +144,6 @@ class LiveModel:
         return next((dtype for dtype in map(self.plan.ranker.dtype, self.plan.merged) if dtype.is_floating_point),
                     torch.float32)
 
-    def _resident(self, choice: str, device: torch.device) -> str:
-        if choice != "auto":
-            return choice
-        size = 4 * sum(int(torch.Size(shape).numel()) for shape in self.plan.ranker.shapes.values())
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
-        # The live weights are there already; Θ_T and τ come beside them.
-        return "memory" if 2 * size < MEMORY_SHARE * free else "stream"
-
 
 def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
     """Returns every file that a living model is made from: weights, configurations, tokenizers, further modules."""
@@ -180,13 +174,3 @@ def _digest(paths: list[Path]) -> str:
     """Returns one hash of the files' names and contents, wherever they lie."""
     parts = [(path.name, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()) for path in paths]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-
-
-def _free_memory() -> int:
-    """Returns the bytes that can be had without swapping."""
-    info = Path("/proc/meminfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

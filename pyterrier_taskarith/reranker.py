@@ -29,6 +29,7 @@ from pyterrier_taskarith.arithmetic import (
 from pyterrier_taskarith.arithmetic._alphas import DEFAULT
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.live import LiveModel, LiveOptions, source_files
+from pyterrier_taskarith.residence import Residence
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
 Source = str | Path | Checkpoint
@@ -81,8 +82,9 @@ class TaskArithReranker(Configured):
             batch_tokens: Tokens in a batch, padding included; None: by the device.
             max_length: Tokens of an input; None: what the model states.
             text_field: The column with the text.
-            resident: "memory" keeps Θ_T and τ beside the live weights (three float32 models), "stream" reads them at
-                each change of α, "auto" takes "memory" where it fits in half of what is free.
+            resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads their files at each
+                change of α, "auto" takes "memory" where both fit in half of what is free on the device once the live
+                weights are there; :attr:`residence` tells what it chose.
             cache: Folder where scores are kept between processes.
             verbose: Whether to show progress.
 
@@ -219,6 +221,11 @@ class TaskArithReranker(Configured):
                     model = _MODELS[key] = LiveModel(ranker, vectors, options)
                 self._loaded.append(model)
             return self._loaded[0]
+
+    @property
+    def residence(self) -> Residence:
+        """Whether Θ_T and τ are in memory or streamed from their files, and why; loads the model."""
+        return self.model.residence
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Scores every row; rows, index, order and other columns stay.

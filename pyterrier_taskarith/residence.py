@@ -1,0 +1,77 @@
+"""Where Θ_T and τ are kept while α changes: beside the live weights in memory, or in their files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pyterrier_taskarith.arithmetic import MergePlan
+
+#: ``resident="auto"`` keeps Θ_T and τ in memory where both, in float32, take less than this share of what is free.
+MEMORY_SHARE = 0.5
+#: A control group's limit, what it uses, and how much of that are files it could drop (cgroup v2, as in containers).
+_LIMIT, _USED, _STATISTICS = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat"))
+
+
+@dataclass(frozen=True)
+class Residence:
+    """What was chosen, and from what.
+
+    Attributes:
+        choice: "memory", Θ_T and τ in float32 beside the live weights, or "stream", read at each change of weights.
+        needed: Bytes of Θ_T and τ in float32.
+        free: Bytes free on the device once the live weights are there.
+        device: The device.
+        asked: Whether the user asked for it, rather than for "auto".
+    """
+
+    choice: str
+    needed: int
+    free: int
+    device: str
+    asked: bool
+
+    def __str__(self) -> str:
+        if self.asked:
+            return f"{self.choice}, as asked"
+        less = "less" if self.choice == "memory" else "not less"
+        return (f"{self.choice}: Θ_T and τ in float32 take {self.needed / 1e9:.2f} GB, {less} than half of the "
+                f"{self.free / 1e9:.2f} GB free on {self.device}")
+
+
+def choose_residence(wanted: str, plan: MergePlan, device: torch.device) -> Residence:
+    """Decides by the rule of MEMORY_SHARE; call it when the live weights are loaded.
+
+    Args:
+        wanted: "auto", "memory" or "stream".
+        plan: What will be merged.
+        device: Where the live weights are.
+    """
+    sizes = {name: 4 * torch.Size(shape).numel() for name, shape in plan.ranker.shapes.items()}
+    needed = sum(sizes.values()) + sum(sizes[name] * len(plan.terms(name)) for name in plan.merged)
+    free = free_memory(device)
+    choice = wanted if wanted != "auto" else "memory" if needed < MEMORY_SHARE * free else "stream"
+    return Residence(choice, needed, free, str(device), wanted != "auto")
+
+
+def free_memory(device: torch.device) -> int:
+    """Returns the bytes that can be had on a device: of a CPU without swapping, and within the container's limit."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        free = 1024 * int(_field(info, "MemAvailable:", free // 1024))
+    if _LIMIT.is_file() and (limit := _LIMIT.read_text().strip()).isdigit():
+        used = int(_USED.read_text()) - int(_field(_STATISTICS, "inactive_file", 0))
+        free = min(free, max(0, int(limit) - used))
+    return free
+
+
+def _field(path: Path, name: str, otherwise: int) -> int:
+    for line in path.read_text().splitlines():
+        words = line.split()
+        if words[0] == name:
+            return int(words[1])
+    return otherwise
