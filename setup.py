@@ -46,7 +46,7 @@ setup(
         "ray": ["ray>=2.40"],
         "test": [
             *DEMO, *PARALLEL,
-            "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.15", "mypy>=1.15", "build>=1.2",
+            "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.15", "mypy>=1.15", "build>=1.2",
             "sentence-transformers>=5.7", "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6",
         ],
         "docs": ["sphinx>=7"],

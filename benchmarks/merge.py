@@ -20,11 +20,28 @@ from tests.factories import llama_triple, t5_triple
 
 GB = 1e9
 ALPHA = 0.7
+#: What every system here must do before its first line of work, and none can make faster.
+TORCH = "`import torch` alone"
+PEERS = ("mergekit", "plain state dicts")
 OURS = """
 import sys
 from pyterrier_taskarith import Checkpoint, TaskVector
 ranker, domain, base, alpha, out, dtype = sys.argv[1:]
 (Checkpoint(ranker) + float(alpha) * TaskVector(domain, base)).save(out, dtype=dtype or None)
+"""
+#: The merged model in memory instead of on disk: its weights are set from the three models' files, then set again.
+LIVE = """
+import sys, time
+import pandas as pd
+from pyterrier_taskarith import TaskArithReranker
+ranker, domain, base = sys.argv[1:]
+r = TaskArithReranker(ranker, domain, base, alpha=0.7, dtype="bfloat16", resident="stream", verbose=False)
+pair = pd.DataFrame({"qid": ["1"], "query": ["the text"], "docno": ["d"], "text": ["a text"]})
+r(pair)
+start = time.perf_counter()
+r.alpha = 0.3
+r.model.weights.set(r.setting)
+print(f"another α took {time.perf_counter() - start:.1f} s")
 """
 #: What one writes without a library for it: three state dicts in memory, float32 arithmetic, one rounding.
 PLAIN = """
@@ -75,9 +92,9 @@ class Race:
     def __init__(self, triple, folder, mergekit, dtype):
         self.triple, self.folder, self.mergekit, self.dtype = triple, folder, mergekit, dtype
         self.known, self.out = folder / "known", folder / "out"
-        self.names = ["plain state dicts", "ours, hashes known", "ours, hashes computed"]
+        self.names = [TORCH, "plain state dicts", "ours, hashes known", "ours, hashes computed"]
         if mergekit:
-            self.names.insert(0, "mergekit")
+            self.names.insert(1, "mergekit")
         self.figures = {name: [] for name in self.names}
 
     def run(self, name):
@@ -87,6 +104,8 @@ class Race:
             line = _mergekit.command(self.mergekit, self.triple, ALPHA, self.dtype, self.out,
                                      self.folder / "recipe.yaml")
             return timed(line, log=self.folder / "log")
+        if name == TORCH:
+            return timed([sys.executable, "-c", "import torch"], log=self.folder / "log")
         if name.startswith("plain"):
             return timed([sys.executable, "-c", PLAIN, *self._models(), ALPHA, self.out], log=self.folder / "log")
         return self.ours(ALPHA, "", fresh=name.endswith("computed"))
@@ -99,11 +118,17 @@ class Race:
         return timed([sys.executable, "-c", OURS, *self._models(), alpha, self.out, dtype],
                      {"TASKARITH_HOME": str(home)}, log=self.folder / "log")
 
+    def live(self):
+        """Scores one pair with the merged model, and sets another α."""
+        return timed([sys.executable, "-c", LIVE, *self._models()], log=self.folder / "log")
+
     def _models(self):
         return [self.triple.ranker, self.triple.domain, self.triple.base]
 
     def log(self):
         """Returns the last line that a system wrote."""
+        if not (self.folder / "log").is_file():
+            return "it wrote nothing"
         return next((line for line in reversed((self.folder / "log").read_text().splitlines()) if line.strip()), "")
 
     def rounds(self, count):
@@ -118,24 +143,27 @@ class Race:
         shutil.rmtree(self.out, ignore_errors=True)
 
     def table(self):
-        """Prints seconds, ratios and memory."""
+        """Prints seconds, ratios and memory, of whole processes and of what they do beside importing torch."""
         size = sum(path.stat().st_size for path in self.triple.ranker.glob("*.safetensors"))
-        _, seconds, least = timed([sys.executable, "-c", "import torch"])
-        print("| system | seconds (median) | GB/s, read and written | × mergekit | × plain state dicts "
-              "| anonymous memory, GB | of it above `import torch` |\n|---|---|---|---|---|---|---|")
-        print(f"| `import torch` alone | {seconds:.2f} | | | | {least / GB:.2f} | |")
+        least, peak = (statistics.median(column) for column in zip(*self.figures[TORCH], strict=True))
+        print("| system | seconds (median) | × mergekit | × plain | seconds above `import torch` | × mergekit "
+              "| × plain | GB/s, read and written | anonymous memory, GB | above `import torch` |\n"
+              "|---|---|---|---|---|---|---|---|---|---|")
         for name, figures in self.figures.items():
-            median = statistics.median(seconds for seconds, _ in figures)
-            peak = max(peak for _, peak in figures)
-            print(f"| {name} | {median:.2f} | {4 * size / GB / median:.2f} | {self._ratio('mergekit', name)} | "
-                  f"{self._ratio('plain state dicts', name)} | {peak / GB:.2f} | {(peak - least) / GB:.2f} |",
-                  flush=True)
+            seconds, memory = statistics.median(first for first, _ in figures), max(second for _, second in figures)
+            cells = [f"{seconds:.2f}", *(self._ratio(peer, name) for peer in PEERS), f"{seconds - least:.2f}",
+                     *(self._ratio(peer, name, least) for peer in PEERS), f"{4 * size / GB / (seconds - least):.2f}",
+                     f"{memory / GB:.2f}", f"{(memory - peak) / GB:.2f}"]
+            if name == TORCH:
+                cells = [f"{seconds:.2f}", *[""] * 6, f"{memory / GB:.2f}", ""]
+            print(f"| {' | '.join([name, *cells])} |", flush=True)
 
-    def _ratio(self, peer, name):
-        if peer not in self.figures or peer == name:
+    def _ratio(self, peer, name, least=0.0):
+        """Returns the median ratio of a round, each less the seconds that both spend on the same."""
+        if peer not in self.figures or name in (peer, TORCH):
             return ""
         pairs = zip(self.figures[peer], self.figures[name], strict=True)
-        return f"{statistics.median(theirs[0] / ours[0] for theirs, ours in pairs):.2f}"
+        return f"{statistics.median((theirs[0] - least) / (ours[0] - least) for theirs, ours in pairs):.2f}"
 
 
 def race(title, triple, folder, given, dtype):
@@ -193,17 +221,19 @@ def seven_billion(folder, given):
     print("| what | seconds | GB/s, read and written | anonymous memory, GB |\n|---|---|---|---|")
     every = [path for paths in weights.values() for path in paths]
     copied = folder / "copied"
-    copied.mkdir()
     lines = [("cat, all three models", read, lambda: timed(["cat", *every])),
              ("cp, one model", 2 * size["ranker"], lambda: timed(["cp", *weights["ranker"], copied])),
              ("merge, hashes computed", read + size["ranker"], lambda: made.ours(ALPHA, "")),
-             ("merge, hashes known", read + size["ranker"], lambda: made.ours(ALPHA, ""))]
+             ("merge, hashes known", read + size["ranker"], lambda: made.ours(ALPHA, "")),
+             ("live re-ranker, streamed: loaded, set and one pair scored", size["ranker"] + read, made.live)]
     for what, moved, run in lines:
+        copied.mkdir()
         status, seconds, peak = run()
         if status:
             raise SystemExit(f"{what} failed: {made.log()}")
-        shutil.rmtree(copied, ignore_errors=True)
+        shutil.rmtree(copied)
         print(f"| {what} | {seconds:.1f} | {moved / GB / seconds:.2f} | {peak / GB:.2f} |", flush=True)
+    print(f"\nThe live model is {size['ranker'] / GB:.2f} GB; {made.log()}.", flush=True)
 
 
 def main():

@@ -40,7 +40,7 @@ def measure(tiny, folder):
     _, before = experiment(tiny)
     model, after = experiment(folder)
     size = 4 * sum(math.prod(shape) for shape in model.plan.ranker.shapes.values())
-    print(f"{size / MB:.0f} {(after - before) / MB:.0f} {model.weights.switches} {model.resident}")
+    print(f"{size / MB:.0f} {(after - before) / MB:.0f} {model.weights.switches} {model.residence.choice}")
 
 
 def main():
