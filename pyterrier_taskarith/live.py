@@ -35,6 +35,7 @@ class LiveOptions:
         batch_tokens: See ScorerOptions.
         max_length: See ScorerOptions.
         truncation: See ScorerOptions.
+        prediction_tokens: See ScorerOptions.
         resident: "auto", "memory" or "stream".
         cache: Folder of scores kept between processes, or None.
         verbose: Whether to show progress.
@@ -46,6 +47,7 @@ class LiveOptions:
     batch_tokens: int | None = None
     max_length: int | None = None
     truncation: str = "keep_prompt"
+    prediction_tokens: tuple[str, str] | None = None
     resident: str = "auto"
     cache: str | None = None
     verbose: bool = True
@@ -65,7 +67,8 @@ class LiveModel:
         device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = self._dtype(options.dtype, device)
         self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
-            dtype, device, options.batch_tokens, options.max_length, options.truncation, options.verbose))
+            dtype, device, options.batch_tokens, options.max_length, options.truncation,
+            options.prediction_tokens, options.verbose))
         self.residence = choose_residence(options.resident, self.plan, device)
         if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
             tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)

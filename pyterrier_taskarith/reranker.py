@@ -58,7 +58,8 @@ class TaskArithReranker(Configured):
                  alpha: float | Mapping[str, Any] = 1.0, *,
                  vectors: TaskVector | Mapping[str, TaskVector] | None = None, variant: str = "merged",
                  scorer: str = "auto", layers: str | None = None,
-                 truncation: str = "keep_prompt", dtype: str = "auto", device: str | None = None,
+                 truncation: str = "keep_prompt", prediction_tokens: tuple[str, str] | None = None,
+                 dtype: str = "auto", device: str | None = None,
                  batch_tokens: int | None = None, max_length: int | None = None, text_field: str = "text",
                  resident: str = "auto", cache: str | Path | None = None, verbose: bool = True) -> None:
         """States which models; give either ``domain`` and ``base``, or ``vectors``.
@@ -77,6 +78,8 @@ class TaskArithReranker(Configured):
             truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as pyterrier_t5 and RankingGPT do;
                 "paper" is the paper's evaluation: T5's prompt cut from the right, for causal models 256 tokens of text
                 and 128 of query.
+            prediction_tokens: Of a T5 model, the tokens that mean not relevant and relevant, such as ("▁no", "▁yes");
+                None: what is known of the model or its family.
             dtype: "auto" (float32 on a CPU, the checkpoint's own on a GPU), "float32", "float16" or "bfloat16".
             device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
             batch_tokens: Tokens in a batch, padding included; None: by the device.
@@ -108,6 +111,7 @@ class TaskArithReranker(Configured):
             variant, scorer, truncation, dtype, resident)
         self.device = None if device is None else str(device)
         self.batch_tokens, self.max_length = batch_tokens, max_length
+        self.prediction_tokens = prediction_tokens
         self.text_field, self.verbose = text_field, verbose
         self.cache = None if cache is None else str(cache)
         self._check_choices()
@@ -125,6 +129,11 @@ class TaskArithReranker(Configured):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name}={value!r}: must be a whole number of tokens, or None")
+        words = self.prediction_tokens
+        if words is not None and (not isinstance(words, tuple) or len({*words}) != 2 or len(words) != 2
+                                  or not all(isinstance(word, str) for word in words)):
+            raise ValueError(f"prediction_tokens={words!r}: give two tokens, not relevant and relevant, such as "
+                             "('▁no', '▁yes')")
         kind, dot, vector = self.variant.partition(".")
         if kind not in ("merged", "ranker", "domain", "base") or (
                 dot and (kind not in ("domain", "base") or vector not in self._vectors_used)):
@@ -212,7 +221,7 @@ class TaskArithReranker(Configured):
         with _MODELS_LOCK:
             if not self._loaded:
                 options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
-                                      self.truncation, self.resident, self.cache, self.verbose)
+                                      self.truncation, self.prediction_tokens, self.resident, self.cache, self.verbose)
                 # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
                 ranker, vectors = Checkpoint(self.ranker), copy.deepcopy(self._vectors_used)
                 key = (self.ranker, str(vectors), options, tuple(map(_stamp, source_files(ranker, vectors))))

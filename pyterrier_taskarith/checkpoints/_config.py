@@ -7,7 +7,7 @@ from typing import Any
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
-from pyterrier_taskarith.checkpoints._families import family_of
+from pyterrier_taskarith.families import family_of
 
 #: Canonical names of a classifier's last matrix, one row a label.
 _CLASSIFIERS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyterrier_taskarith.checkpoints._families import HEADS, Family, family_of
+from pyterrier_taskarith.families import HEADS, Family, family_of
 
 _WRAPPERS = re.compile(r"^(?:module\.|0\.auto_model\.|auto_model\.|0\.model\.)+")
 _BUFFERS = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|rotary_emb\.\w+)$")

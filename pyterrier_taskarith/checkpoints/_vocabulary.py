@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.families import FAMILIES
 
-#: model_type -> its tokenizer's class, for the types whose tokenizer adds sentinels.
-_TOKENIZER_OF = {"t5": "T5Tokenizer", "mt5": "MT5Tokenizer"}
 #: A different vocabulary, not an extended one, if less than this share of the smaller one is found in the other.
 ENOUGH_SHARED = 0.95
 
@@ -131,8 +130,9 @@ def _spiece(path: Path) -> Mapping[str, int]:
     pieces = _sentencepiece(path)
     about, config = (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
                      for file in (path.parent / "tokenizer_config.json", path.parent / "config.json"))
-    named = about.get("tokenizer_class") or _TOKENIZER_OF.get(config.get("model_type"), "")
-    count = about.get("extra_ids", 100) if named.removesuffix("Fast") in _TOKENIZER_OF.values() else 0
+    with_sentinels = {str(kind): family.sentinels for kind, family in FAMILIES.items() if family.sentinels}
+    named = about.get("tokenizer_class") or with_sentinels.get(config.get("model_type"), "")
+    count = about.get("extra_ids", 100) if named.removesuffix("Fast") in with_sentinels.values() else 0
     return {f"<extra_id_{number}>": len(pieces) + count - 1 - number for number in range(count)} | dict(pieces)
 
 

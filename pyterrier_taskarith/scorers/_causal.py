@@ -6,7 +6,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.families import types_scored_by
 from pyterrier_taskarith.scorers._batches import run_batches
 from pyterrier_taskarith.scorers._causal_prompts import Prompts
 from pyterrier_taskarith.scorers._causal_rows import Row, batch_of, pack, token_log_probabilities
@@ -14,9 +15,6 @@ from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 
-#: Model types whose logits are the output matrix times the last hidden state and nothing more, and whose positions
-#: are rotary: the two things that are relied upon here.
-CAUSAL_TYPES = ("llama", "mistral", "qwen2")
 #: Attention implementations that take a mask of (batch, 1, length, length).
 _MASKABLE = ("sdpa", "eager")
 
@@ -44,13 +42,15 @@ class Causal(Scorer):
             raise ScorerError(f"truncation={options.truncation!r}: choose 'keep_prompt' (RankingGPT's: document and "
                               "query in 512 tokens, or max_length) or 'paper' (256 tokens of document, 128 of query)")
         model_type = str(checkpoint.config["model_type"])
-        if model_type not in CAUSAL_TYPES:
+        family = family_of(model_type)
+        if family.scorer != "causal":
             raise ScorerError(f"{checkpoint.source}: a {model_type!r} model is not known to be scored by query "
-                              f"likelihood; {', '.join(CAUSAL_TYPES)} are")
+                              f"likelihood; {', '.join(types_scored_by('causal'))} are")
         module = build_module(checkpoint, AutoModelForCausalLM, dtype=options.dtype, device=options.device)
         super().__init__(checkpoint, module, options)
         positions = int(checkpoint.config.get("max_position_embeddings", 2048))
-        self.prompts = Prompts(self.tokenizer, self.tokens, options.truncation, options.max_length, positions)
+        self.prompts = Prompts(family.prompt, self.tokenizer, self.tokens, options.truncation, options.max_length,
+                               positions)
         self.tokens_computed = 0
         window = getattr(self.module.config, "sliding_window", None)
         maskable = self.module.config._attn_implementation in _MASKABLE

@@ -9,7 +9,6 @@ import numpy as np
 
 from pyterrier_taskarith.scorers._errors import ScorerError
 
-PROMPT = "Document: {doc} Query:"
 #: Tokens of a document and of a query in the paper's evaluation.
 PAPER_DOCUMENT, PAPER_QUERY = 256, 128
 #: Tokens of prompt, document and query together in RankingGPT's evaluation, and how many it keeps free.
@@ -41,11 +40,12 @@ class Prompts:
     would leave nothing of these tokens is cut as well.
     """
 
-    def __init__(self, tokenizer: Any, tokens: Callable[[str, Sequence[str]], list[np.ndarray]],  # noqa: ANN401
+    def __init__(self, prompt: str, tokenizer: Any, tokens: Callable[[str, Sequence[str]], list[np.ndarray]],  # noqa: ANN401
                  truncation: str, max_length: int | None, positions: int) -> None:
         """Learns how long the prompt is and how the tokenizer joins its parts.
 
         Args:
+            prompt: With ``{text}``; the query follows it.
             tokenizer: Of transformers.
             tokens: Remembers what :meth:`tokenise` gives, by kind and text.
             truncation: "keep_prompt" or "paper".
@@ -55,7 +55,7 @@ class Prompts:
         Raises:
             ScorerError: If ``max_length`` is given to the paper's truncation, or does not suit prompt or model.
         """
-        self._tokenizer, self._tokens, self.truncation = tokenizer, tokens, truncation
+        self._prompt, self._tokenizer, self._tokens, self.truncation = prompt, tokenizer, tokens, truncation
         first = tokenizer("x")["input_ids"][:1]
         self._begin = first if first == [tokenizer.bos_token_id] else []
         self._lead_text, self._lead = self._find_lead()
@@ -66,16 +66,17 @@ class Prompts:
             self.max_length, self._room, self._longest_query = None, PAPER_DOCUMENT, PAPER_QUERY
             return
         self.max_length = max_length or min(LENGTH, positions)
-        prompt = len(self._begin) + len(self._ids([PROMPT])[0])
-        self._room = self._longest_query = self.max_length - prompt - SPARE - len(self._begin)
+        # As RankingGPT does, of the prompt as it is written there.
+        length = len(self._begin) + len(self._ids([prompt.format(text="{doc}")])[0])
+        self._room = self._longest_query = self.max_length - length - SPARE - len(self._begin)
         if self._room < 1 or self.max_length > positions:
-            raise ScorerError(f"max_length={self.max_length}: the prompt takes {prompt} tokens, {SPARE} are kept free, "
+            raise ScorerError(f"max_length={self.max_length}: the prompt takes {length} tokens, {SPARE} are kept free, "
                               f"and the model has {positions} positions")
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides the prompts beside the tokenizer."""
-        return {"truncation": self.truncation, "max_length": self.max_length, "prompt": PROMPT}
+        return {"truncation": self.truncation, "max_length": self.max_length, "prompt": self._prompt}
 
     def ids(self, queries: Sequence[str], texts: Sequence[str]) -> list[Prompt]:
         """Returns the prompt of each pair."""
@@ -86,7 +87,7 @@ class Prompts:
         sources = self._of_kinds(kinds, texts)
         tails = self._tokens("tail", queries)
         unsure = [place for place, source in enumerate(sources) if not self._ends_apart(source)]
-        wholes = self._tokens("whole", [PROMPT.format(doc=self._cut(read[place], rooms[place]))
+        wholes = self._tokens("whole", [self._prompt.format(text=self._cut(read[place], rooms[place]))
                                         + self._shown(queries[place], asked[place]) for place in unsure])
         whole = dict(zip(unsure, wholes, strict=True))
         return [Prompt(whole[place] if place in whole else
@@ -111,7 +112,8 @@ class Prompts:
                      for text, ids in zip(texts, self._tokens("query", texts), strict=True)]
             return self._ids(texts)
         if name == "source":
-            texts = [PROMPT.format(doc=self._cut(ids, int(room or self._room))) for ids in self._tokens("text", texts)]
+            longest = int(room or self._room)
+            texts = [self._prompt.format(text=self._cut(ids, longest)) for ids in self._tokens("text", texts)]
         return [[*self._begin, *ids] for ids in self._ids(texts)]
 
     def _room_beside(self, query: np.ndarray) -> int:
@@ -145,7 +147,7 @@ class Prompts:
 
     def _find_lead(self) -> tuple[str, list[int]]:
         """Returns what the query's part begins with, and its ids; none where parts cannot be tokenised apart."""
-        whole, document = self._ids([PROMPT.format(doc="x"), "Document: x"])
+        whole, document = self._ids([self._prompt.format(text="x"), "Document: x"])
         for text in ("Query:", " Query:"):  # sentencepiece puts a space before every text, byte-level BPE does not
             lead = self._ids([text])[0]
             if lead and whole == document + lead:

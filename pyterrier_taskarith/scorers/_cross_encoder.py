@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pair_recipe import ACTIVATIONS, read_pair_recipe
 from pyterrier_taskarith.scorers._pairs import JoinedPairs, Pairs, Row, pair_template
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
-
-#: model_type -> the part of its last layer from which on only the first token matters, as the head reads that alone.
-FIRST_TOKEN_FROM = {
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra"), "encoder.layer.{}.attention.output"),
-    "distilbert": "transformer.layer.{}.ffn"}
 
 
 class CrossEncoder(Scorer):
@@ -136,8 +131,8 @@ def read_first_token_only(module: Any) -> bool:  # noqa: ANN401 - one of transfo
     Returns:
         Whether the model type is known.
     """
-    part = FIRST_TOKEN_FROM.get(module.config.model_type)
-    if part is not None:
+    part = family_of(module.config.model_type).first_token_from
+    if part:
         cut = module.base_model.get_submodule(part.format(module.config.num_hidden_layers - 1))
         cut.register_forward_pre_hook(lambda _, inputs: tuple(states[:, :1] for states in inputs))
-    return part is not None
+    return bool(part)

@@ -4,19 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
-from pyterrier_taskarith.scorers._causal import CAUSAL_TYPES, Causal
+from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
-from pyterrier_taskarith.scorers._seq2seq import PREDICTION_TOKENS, Seq2Seq
+from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 
 #: What a user calls a scorer -> the scorer.
 SCORERS: dict[str, Callable[[Checkpoint, ScorerOptions], Scorer]] = {
     "bi-encoder": BiEncoder, "cross-encoder": CrossEncoder, "seq2seq": Seq2Seq, "causal": Causal}
-#: model_type -> the scorer of a plain folder; of other types both bi-encoders and cross-encoders are published.
-BY_TYPE = {**dict.fromkeys(PREDICTION_TOKENS, "seq2seq"), **dict.fromkeys(CAUSAL_TYPES, "causal")}
 
 
 def detect(checkpoint: Checkpoint) -> str:
@@ -35,8 +33,9 @@ def detect(checkpoint: Checkpoint) -> str:
         return "cross-encoder"
     if modules:
         return "bi-encoder"  # it says what it lacks
-    if model_type in BY_TYPE:
-        return BY_TYPE[model_type]
+    scorer = family_of(str(model_type)).scorer
+    if scorer:
+        return scorer
     raise ScorerError(f"{checkpoint.source} is a {model_type!r} model without modules.json or a classification head, "
                       f"so how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
                       "('bi-encoder' then means mean pooling and cosine). Is it really the ranker, Θ_T? The order is "
@@ -60,4 +59,6 @@ def make_scorer(checkpoint: Checkpoint, name: str, options: ScorerOptions) -> Sc
     name = detect(checkpoint) if name == "auto" else name
     if name not in SCORERS:
         raise ScorerError(f"scorer={name!r}: choose 'auto' or one of {', '.join(SCORERS)}")
+    if options.prediction_tokens is not None and name != "seq2seq":
+        raise ScorerError(f"prediction_tokens={options.prediction_tokens} does nothing to a {name}; leave it out")
     return SCORERS[name](checkpoint, options)

@@ -27,6 +27,7 @@ class ScorerOptions:
         batch_tokens: Tokens in a batch, padding included; None: by the device.
         max_length: Tokens of an input, special ones included; None: what the model states.
         truncation: "keep_prompt" or "paper", for scorers with a prompt.
+        prediction_tokens: Of a seq2seq model, those that mean not relevant and relevant; None: what is known of it.
         verbose: Whether to show progress.
     """
 
@@ -35,6 +36,7 @@ class ScorerOptions:
     batch_tokens: int | None = None
     max_length: int | None = None
     truncation: str = "keep_prompt"
+    prediction_tokens: tuple[str, str] | None = None
     verbose: bool = False
 
 

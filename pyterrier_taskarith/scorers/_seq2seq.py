@@ -5,15 +5,14 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint, ties_embeddings
+from pyterrier_taskarith.arithmetic.disk import origin
+from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
+from pyterrier_taskarith.families import prediction_tokens, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._t5_decoder import first_step
-
-#: model_type -> the tokens that mean not relevant and relevant (monoT5; for mT5, mMARCO's).
-PREDICTION_TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}
 
 
 class Seq2Seq(Scorer):
@@ -34,20 +33,26 @@ class Seq2Seq(Scorer):
         module = build_module(checkpoint, AutoModelForSeq2SeqLM, dtype=options.dtype, device=options.device)
         super().__init__(checkpoint, module, options)
         model_type = str(checkpoint.config["model_type"])
-        if model_type not in PREDICTION_TOKENS:
-            raise ScorerError(f"{checkpoint.source}: no prediction tokens are known for the model type {model_type!r}")
-        self.prediction_tokens = PREDICTION_TOKENS[model_type]
+        family = family_of(model_type)
+        if family.scorer != "seq2seq":
+            raise ScorerError(f"{checkpoint.source}: a {model_type!r} model is not known to be scored by prediction "
+                              f"tokens; {', '.join(types_scored_by('seq2seq'))} are")
+        self.prediction_tokens = options.prediction_tokens or prediction_tokens(
+            origin(checkpoint.located.root) or checkpoint.source, model_type)
         ids = self.tokenizer.convert_tokens_to_ids(list(self.prediction_tokens))
         if None in ids or self.tokenizer.unk_token_id in ids or ids[0] == ids[1]:
             raise ScorerError(f"{checkpoint.source}: the tokenizer has no single tokens {self.prediction_tokens}; "
-                              "is it the tokenizer of a monoT5 model?")
+                              "is it the tokenizer of a monoT5 model? If the model says other words for not relevant "
+                              "and relevant, give them: prediction_tokens=('▁no', '▁yes')")
+        before, after = family.prompt.split("{text}")
+        self._before = before.strip()
         self.rows = torch.tensor(ids, device=options.device)
         self.max_length = options.max_length or int(checkpoint.config.get("n_positions", 512))
         self.end = [int(self.tokenizer.eos_token_id)]
-        self.relevant = self._ids(["Relevant:"])[0]
+        self.relevant = self._ids([after.strip()])[0]
         if self.max_length <= len(self.relevant) + len(self.end):
-            raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: 'Relevant:' and "
-                              f"</s> alone are {len(self.relevant) + len(self.end)} tokens")
+            raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: "
+                              f"{after.strip()!r} and </s> alone are {len(self.relevant) + len(self.end)} tokens")
         self._scaled = ties_embeddings(checkpoint.config)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
@@ -87,7 +92,7 @@ class Seq2Seq(Scorer):
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         # Pieces never cross a space, so the prompt's parts are tokenised apart and a query or text only once.
-        return self._ids([f"Query: {text} Document:" for text in texts] if kind == "query" else texts)
+        return self._ids([self._before.format(query=text) for text in texts] if kind == "query" else texts)
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         # No part of a prompt is ever longer than the whole.

@@ -92,3 +92,8 @@ def test_a_folder_without_what_its_class_needs_is_an_error(tmp_path):
     edit_json(folder / "config.json", num_hidden_layers=3)
     with pytest.raises(ScorerError, match=r"lacks 16 parameters of BertModel: encoder\.layer\.2"):
         scorer_of(folder)
+
+
+def test_prediction_tokens_of_another_scorer_are_refused(bert):
+    with pytest.raises(ScorerError, match=r"prediction_tokens=\('▁no', '▁yes'\) does nothing to a bi-encoder"):
+        scorer_of(bert.ranker, prediction_tokens=("▁no", "▁yes"))

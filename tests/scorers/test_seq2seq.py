@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from pyterrier_taskarith.arithmetic import TaskVector
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.families import PREDICTION_TOKENS, prediction_tokens
 from pyterrier_taskarith.scorers import ScorerError
-from pyterrier_taskarith.scorers import _seq2seq as module
 from pyterrier_taskarith.scorers._t5_decoder import first_step
 from tests.factories import passages, questions, t5_triple
 from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
@@ -192,10 +194,23 @@ def test_empty_queries_and_texts_have_finite_scores(any_folder):
     assert np.isfinite(scorer_of(any_folder[1]).score(["", "", "cell"], ["", "cell", ""], "w")).all()
 
 
-def test_a_tokenizer_without_the_prediction_tokens_is_refused(folder, monkeypatch):
-    monkeypatch.setitem(module.PREDICTION_TOKENS, "t5", ("▁nowhere", "▁true"))
+def test_a_tokenizer_without_the_prediction_tokens_is_refused(folder):
     with pytest.raises(ScorerError, match="no single tokens .*nowhere"):
-        scorer_of(folder)
+        scorer_of(folder, prediction_tokens=("▁nowhere", "▁true"))
+
+
+def test_prediction_tokens_that_are_asked_for_are_those_of_pyterrier_t5_s_formula(folder):
+    """The two logits' log-softmax, its other entry with the tokens exchanged."""
+    given = scorer_of(folder).score(["cell"], ["a cell"], "w")
+    exchanged = scorer_of(folder, prediction_tokens=("▁true", "▁false")).score(["cell"], ["a cell"], "w")
+    assert np.exp(given) + np.exp(exchanged) == pytest.approx(1, abs=1e-6)
+
+
+def test_known_models_say_their_own_words():
+    assert prediction_tokens("unicamp-dl/ptt5-base-pt-msmarco-100k-v2@main", "t5") == ("▁não", "▁sim")
+    assert prediction_tokens("unicamp-dl/mt5-13b-mmarco-100k", "mt5") == ("▁", "▁true")
+    assert prediction_tokens("unicamp-dl/mt5-base-en-msmarco", "mt5") == ("▁no", "▁yes")
+    assert prediction_tokens("castorini/monot5-base-msmarco", "t5") == ("▁false", "▁true")
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -212,3 +227,10 @@ def test_half_precision_is_near_float32(folder):
     exact = scorer_of(folder).score(queries, texts, "w")
     half = scorer_of(folder, dtype=torch.bfloat16).score(queries, texts, "w")
     assert 0 < np.abs(half - exact).max() < 0.1
+
+
+def test_a_merged_folder_says_the_words_of_the_ranker_it_was_made_from(folder, tmp_path, monkeypatch):
+    vector = TaskVector(folder.with_name("domain"), folder.with_name("base"))
+    merged = (Checkpoint(folder) + 0.5 * vector).save(tmp_path / "merged")
+    monkeypatch.setitem(PREDICTION_TOKENS, str(folder), ("▁true", "▁false"))
+    assert scorer_of(merged).prediction_tokens == ("▁true", "▁false")

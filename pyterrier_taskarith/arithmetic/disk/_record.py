@@ -144,6 +144,13 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
+def origin(folder: Path) -> str | None:
+    """Returns the Θ_T that a merged folder was made from, as it was named; None for other folders."""
+    record = read_record(folder)
+    made_from = [] if record is None else record.recipe.get("inputs") or []
+    return next((str(entry[1]) for entry in made_from if len(entry) == 4 and entry[0] == "Θ_T"), None)
+
+
 def _by_name(value: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file that may hold anything
     if isinstance(value, dict):
         return value

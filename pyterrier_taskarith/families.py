@@ -1,4 +1,4 @@
-"""What differs between model families, declared once: prefixes, heads, tied matrices, token rows."""
+"""What differs between model families, declared once: names, tied matrices, prompts, prediction tokens."""
 
 import re
 from collections.abc import Mapping
@@ -28,6 +28,13 @@ class Family:
         ties: Value of ``tie_word_embeddings`` where the configuration does not say.
         own_output: Whether an output matrix in the files is the model's own, whatever the configuration says.
         ignored: Pattern of stray names that published files hold and the model does not use.
+        scorer: How a plain folder of this type scores; empty where both bi-encoders and cross-encoders are published.
+        prompt: What a re-ranker of this type reads, where it reads query and text as one prompt. A causal model goes on
+            with the query.
+        prediction_tokens: Those that mean not relevant and relevant.
+        first_token_from: Of a cross-encoder, the part of its last layer from which on only the first token matters, as
+            the head reads that alone; empty where it is not known.
+        sentinels: The class of tokenizer that puts ``<extra_id_…>`` after its model's pieces, where that is so.
     """
 
     prefix: str = ""
@@ -38,46 +45,73 @@ class Family:
     ties: bool = True
     own_output: bool = False
     ignored: str = ""
+    scorer: str = ""
+    prompt: str = ""
+    prediction_tokens: tuple[str, str] | None = None
+    first_token_from: str = ""
+    sentinels: str = ""
+
+
+#: Of encoders in BERT's naming.
+_ATTENTION = "encoder.layer.{}.attention.output"
 
 
 def _masked(prefix: str) -> Family:
     """BERT and its kin with the ``cls.predictions`` head."""
     return Family(prefix, token_rows=("cls.predictions.bias",), output="cls.predictions.decoder.weight",
-                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"})
+                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION)
 
 
 def _roberta() -> Family:
     return Family("roberta.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
-                  tied={"lm_head.decoder.bias": "lm_head.bias"})
+                  tied={"lm_head.decoder.bias": "lm_head.bias"}, first_token_from=_ATTENTION)
 
 
-def _t5(ties: bool) -> Family:
+def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
+    """monoT5 (Nogueira et al., 2020) and, with English prompts too, mMARCO's mT5 (Bonifacio et al., 2021)."""
     return Family(embedding="shared.weight", output="lm_head.weight", ties=ties, own_output=not ties,
                   token_rows=("lm_head.weight",),
                   tied={"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"},
-                  ignored=r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight")
+                  ignored=r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
+                  scorer="seq2seq", prompt="Query: {query} Document: {text} Relevant:", prediction_tokens=tokens,
+                  sentinels=tokenizer)
 
 
 def _causal() -> Family:
+    """RankingGPT (Zhang et al., 2023).
+
+    What is relied upon: logits are the output matrix times the last hidden state, and positions are rotary.
+    """
     return Family("model.", embedding="embed_tokens.weight", output="lm_head.weight", ties=False,
-                  token_rows=("lm_head.weight",))
+                  token_rows=("lm_head.weight",), scorer="causal", prompt="Document: {text} Query:")
 
 
 #: model_type -> its facts. A new family is one line here.
 FAMILIES: dict[str, Family] = {
     "bert": _masked("bert."),
-    "distilbert": Family("distilbert.", token_rows=("vocab_projector.bias",), output="vocab_projector.weight"),
+    "distilbert": Family("distilbert.", token_rows=("vocab_projector.bias",), output="vocab_projector.weight",
+                         first_token_from="transformer.layer.{}.ffn"),
     "roberta": _roberta(),
     "xlm-roberta": _roberta(),
     "camembert": _roberta(),
     "mpnet": Family("mpnet.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
                     tied={"lm_head.decoder.bias": "lm_head.bias"}),
-    "electra": Family("electra.", token_rows=("generator_lm_head.bias",), output="generator_lm_head.weight"),
-    "t5": _t5(ties=True),
-    "mt5": _t5(ties=False),
+    "electra": Family("electra.", token_rows=("generator_lm_head.bias",), output="generator_lm_head.weight",
+                      first_token_from=_ATTENTION),
+    "t5": _t5(True, "T5Tokenizer", ("▁false", "▁true")),
+    "mt5": _t5(False, "MT5Tokenizer", ("▁no", "▁yes")),
     "llama": _causal(),
     "mistral": _causal(),
     "qwen2": _causal(),
+}
+
+#: Hub id of a published ranker -> its prediction tokens, where they are not its family's (pygaggle's table, from the
+#: models' authors). A new one is one line here.
+PREDICTION_TOKENS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys((f"unicamp-dl/ptt5-base-{kind}" for kind in (
+        "pt-msmarco-10k-v1", "pt-msmarco-10k-v2", "pt-msmarco-100k-v1", "pt-msmarco-100k-v2", "en-pt-msmarco-10k-v1",
+        "en-pt-msmarco-100k-v2")), ("▁não", "▁sim")),
+    **dict.fromkeys(("unicamp-dl/mt5-13b-mmarco-100k", "unicamp-dl/mt5-3B-mmarco-en-pt"), ("▁", "▁true")),
 }
 
 
@@ -94,6 +128,19 @@ def family_of(model_type: str) -> Family:
     found: Any = MODEL_MAPPING[type(AutoConfig.for_model(model_type))]
     prefix = (found[0] if isinstance(found, tuple) else found).base_model_prefix
     return Family(prefix=f"{prefix}." if prefix else "")
+
+
+def prediction_tokens(source: str, model_type: str) -> tuple[str, str]:
+    """Returns the tokens that mean not relevant and relevant, of a hub id (or folder) of a type that has them."""
+    found = PREDICTION_TOKENS.get(source.split("@")[0], FAMILIES[model_type].prediction_tokens)
+    if found is None:
+        raise KeyError(model_type)
+    return found
+
+
+def types_scored_by(scorer: str) -> list[str]:
+    """Returns the declared types whose plain folders score so."""
+    return [model_type for model_type, family in FAMILIES.items() if family.scorer == scorer]
 
 
 #: Where the layer's number stands in a canonical name, and, in an encoder-decoder, which side it is on.
