@@ -17,7 +17,7 @@ from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.cache import ScoreCache
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.residence import choose_residence
-from pyterrier_taskarith.scorers import Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
+from pyterrier_taskarith.scorers import BiEncoder, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
 MEMO_BYTES = 64 * 2**20
 #: Endings of a model's own files beside its weights: configuration and tokenizer.
@@ -116,10 +116,35 @@ class LiveModel:
                 known.update(new)
             return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
 
-    def _check(self, scores: np.ndarray, setting: Setting) -> None:
+    def embed(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Embeds queries and texts with the weights of a setting, where the scorer is a bi-encoder.
+
+        Args:
+            setting: Which weights.
+            queries: n distinct strings.
+            texts: m distinct strings.
+
+        Returns:
+            float32 arrays (n, d) and (m, d).
+
+        Raises:
+            TypeError: If the scorer has no embeddings.
+            ScorerError: If an embedding is not finite.
+        """
+        if not isinstance(self.scorer, BiEncoder):
+            raise TypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
+        setting = setting.normal
+        with self._lock:
+            self.weights.set(setting)
+            embeddings = (self.scorer.embed("query", queries, setting), self.scorer.embed("document", texts, setting))
+        for found in embeddings:
+            self._check(found.sum(axis=-1), setting, "embeddings")
+        return embeddings
+
+    def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
         if bad:
-            raise ScorerError(f"{bad} of {len(scores)} scores are NaN or infinite with {setting}; "
+            raise ScorerError(f"{bad} of {len(scores)} {what} are NaN or infinite with {setting}; "
                               f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
 
     def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:

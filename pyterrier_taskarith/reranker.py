@@ -255,8 +255,15 @@ class TaskArithReranker(Configured):
         if "query_0" in inp.columns:
             warnings.warn("the frame has a rewritten query (query_0): the re-ranker sees the rewritten one, often "
                           "without its punctuation. Put pt.rewrite.reset() before the re-ranker", stacklevel=2)
-        queries, texts = self._strings(inp, "query"), self._strings(inp, self.text_field)
-        return with_scores(inp, self.model.score(self.setting, queries, texts))
+        return with_scores(inp, self.model.score(self.setting, *self.strings(inp)))
+
+    def strings(self, inp: pd.DataFrame) -> tuple[list[str], list[str]]:
+        """Returns the query and the text of every row.
+
+        Raises:
+            ValueError: If one is no string (with the docnos).
+        """
+        return self._strings(inp, "query"), self._strings(inp, self.text_field)
 
     @staticmethod
     def _strings(inp: pd.DataFrame, column: str) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 
@@ -59,17 +60,38 @@ class BiEncoder(Scorer):
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the similarity of each pair; see :class:`Scorer`."""
-        distinct_queries, of_query = _distinct(queries)
-        distinct_texts, of_text = _distinct(texts)
-        ours = torch.from_numpy(self.embed("query", distinct_queries, weights))
-        theirs = torch.from_numpy(self.embed("document", distinct_texts, weights))
-        similarity = SIMILARITIES[self.recipe.similarity]
-        scores = np.empty(len(texts), dtype=np.float32)
-        for start in range(0, len(texts), 4096):
-            rows = slice(start, start + 4096)
-            scores[rows] = similarity(ours[of_query[rows]], theirs[of_text[rows]]).numpy()
+        distinct_queries, of_query = distinct(queries)
+        distinct_texts, of_text = distinct(texts)
+        scores = self.compare(self.embed("query", distinct_queries, weights),
+                              self.embed("document", distinct_texts, weights), of_query, of_text)
         self.pairs_scored += len(texts)
         return scores
+
+    def compare(self, queries: np.ndarray, texts: np.ndarray, of_query: np.ndarray, of_text: np.ndarray) -> np.ndarray:
+        """Returns the model's similarity of pairs of embeddings.
+
+        Args:
+            queries: float32 (n, d).
+            texts: float32 (m, d).
+            of_query: For each pair, its row in ``queries``; int64.
+            of_text: For each pair, its row in ``texts``; int64.
+
+        Returns:
+            float32 array, one similarity a pair.
+        """
+        ours, theirs = torch.from_numpy(queries), torch.from_numpy(texts)
+        similarity = SIMILARITIES[self.recipe.similarity]
+        scores = np.empty(len(of_text), dtype=np.float32)
+        for start in range(0, len(of_text), 4096):
+            rows = slice(start, start + 4096)
+            scores[rows] = similarity(ours[of_query[rows]], theirs[of_text[rows]]).numpy()
+        return scores
+
+    def renormalise(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns combined embeddings as the model gives its own: of length 1 where its last module is Normalize."""
+        if not self.recipe.after or self.recipe.after[-1] is not functional.normalize:
+            return embeddings
+        return functional.normalize(torch.from_numpy(embeddings)).numpy()
 
     def embed(self, kind: str, texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Embeds texts with the module's present weights.
@@ -129,7 +151,7 @@ class BiEncoder(Scorer):
                 "lower": recipe.lower_case}
 
 
-def _distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Returns the distinct texts and, for each text, its place among them."""
     place: dict[str, int] = {}
     places = np.fromiter((place.setdefault(text, len(place)) for text in texts), dtype=np.int64, count=len(texts))
