@@ -72,8 +72,9 @@ def tests_table(comparison: Comparison) -> Table:
         for test in comparison.tests.itertuples()
     )
     share = f", {percent(procedure.confidence)} over all comparisons of a measure" if procedure.correction else ""
-    notes = (f"Student's t intervals of the mean difference, at {level} each{share}; d_z: mean difference over the "
-             "standard deviation of the differences.",)
+    follows = "" if procedure.interval == "t" else "; the star follows the test, not the interval"
+    notes = (f"{procedure.interval_label} of the mean difference, at {level} each{share}{follows}; d_z: mean difference "
+             "over the standard deviation of the differences.",)
     return Table(header, rows, notes, n_labels=3)
 
 

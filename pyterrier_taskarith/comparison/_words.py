@@ -44,9 +44,10 @@ def conclusion(comparison: Comparison, measures: Sequence[str] | None = None) ->
             told[verdict].append(f"{test.measure} ({VERDICTS[verdict][1]} {test.baseline}{_evidence(test, verdict)})")
         parts = [f"{VERDICTS[verdict][0]} {_listed(measures)}" for verdict, measures in told.items() if measures]
         clauses.append(f"{system} is {', and '.join(parts)}")
+    kind = "" if procedure.interval == "t" else f"{procedure.interval} "
     p, level = "corrected p" if procedure.correction else "p", percent(procedure.interval_confidence)
     return (f"By a {procedure}, on {n} {'query' if n == 1 else 'queries'} (in parentheses: mean difference, {p}, "
-            f"{level} confidence interval), {'; '.join(clauses)}.")
+            f"{level} {kind}confidence interval), {'; '.join(clauses)}.")
 
 
 def _verdict(test: Any, n_queries: int) -> str:  # noqa: ANN401 (a row of DataFrame.itertuples)
