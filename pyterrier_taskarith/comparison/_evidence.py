@@ -28,8 +28,8 @@ def read_evidence(evidence: pd.DataFrame, measure: str | None = None) -> tuple[s
         raise TypeError(f"evidence is a {type(evidence).__name__}: give the DataFrame that sweep returns, or a tuned "
                         "result's evidence")
     if missing := [column for column in COLUMNS if column not in evidence.columns]:
-        raise ValueError(f"evidence lacks column {first_few(missing)}: it has {list(evidence.columns)}; give what sweep "
-                         "returns")
+        raise ValueError(f"evidence lacks column {first_few(missing)}: it has {list(evidence.columns)}; give what "
+                         "sweep returns")
     if evidence.empty:
         raise ValueError("evidence has no rows: there is nothing to draw")
     measure = str(evidence["measure"].iloc[0]) if measure is None else measure

@@ -46,8 +46,8 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
     """
     plt = pyplot("a plot of α")
     if interval not in INTERVALS or not 0 < confidence < 1:
-        raise ValueError(f"interval={interval!r}, confidence={confidence!r}: choose interval from {tuple(INTERVALS)} and "
-                         "confidence between 0 and 1")
+        raise ValueError(f"interval={interval!r}, confidence={confidence!r}: choose interval from {tuple(INTERVALS)} "
+                         "and confidence between 0 and 1")
     measure, rows = read_evidence(evidence, measure)
     means = setting_means(rows)
     swept = sorted(means["weight"].unique())
