@@ -54,5 +54,5 @@ def setting_means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _no_number(values: pd.Series) -> object:
-    bad = values[pd.to_numeric(values, errors="coerce").isna()]
-    return bad.iloc[0] if len(bad) else values.iloc[0]
+    bad = values[pd.to_numeric(values, errors="coerce").isna()].tolist()
+    return bad[0] if bad else values.iloc[0]

@@ -26,7 +26,7 @@ def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tup
             values for each query (column qid) is averaged.
         measure: The measure's label; None: the first.
         chosen: (α, weight) to mark with a star, where the choice is not the best cell, or one of several.
-        title: Above the plot; empty: the best cell's α, weight and value.
+        title: Above the plot; empty: the best cell's α, weight and value, and what the star marks.
         path: Where to write a PNG, or None.
 
     Returns:
@@ -63,8 +63,9 @@ def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tup
                   linestyle="none")
     row, column = best[0]
     others = f" and {len(best) - 1} more" if len(best) > 1 else ""
+    star = "" if chosen is None else f"\n★ chosen: α = {chosen[0]:g}, weight = {chosen[1]:g}"
     axes.set_title(title or f"best: α = {alphas[column]:g}, weight = {weights[row]:g}{others}: "
-                            f"{measure} {values[row, column]:.4f}", fontsize=10)
+                            f"{measure} {values[row, column]:.4f}{star}", fontsize=10)
     return finished(figure, path)
 
 

@@ -1,5 +1,6 @@
 """The α curve as a picture."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
                          "and confidence between 0 and 1")
     measure, rows = read_evidence(evidence, measure)
     means = setting_means(rows)
-    swept = sorted(means["weight"].unique())
+    swept = sorted(means["weight"].unique().tolist())
     if weights is None:
         best = float(means.loc[means["value"].idxmax(), "weight"])
         weights = tuple(weight for weight in dict.fromkeys((1.0, 0.5, best)) if weight in swept)
@@ -85,7 +86,9 @@ def _band(axes: Any, rows: pd.DataFrame, confidence: float, interval: str) -> No
     groups = {alpha: values.to_numpy(dtype=float) for alpha, values in rows.groupby("alpha")["value"]}
     ends = [mean_interval(values, interval=interval, level=confidence, resamples=RESAMPLES, seed=SEED)
             for values in groups.values()]
+    if all(math.isnan(low) for low, _ in ends):
+        return  # of one query
     sizes = sorted({len(values) for values in groups.values()})
     queries = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
     axes.fill_between(list(groups), [low for low, _ in ends], [high for _, high in ends], alpha=0.2, linewidth=0,
-                      label=f"{percent(confidence)} of the mean, {queries} queries")
+                      label=f"{percent(confidence)} interval of the mean, {queries} queries")

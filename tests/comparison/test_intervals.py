@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyterrier_taskarith.comparison import compare
 from pyterrier_taskarith.comparison import _intervals as intervals
+from pyterrier_taskarith.comparison import compare
 from pyterrier_taskarith.comparison._intervals import mean_interval
 
 
