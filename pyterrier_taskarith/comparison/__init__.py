@@ -18,5 +18,6 @@ BM25        .500
 
 from pyterrier_taskarith.comparison._compare import compare, from_experiment
 from pyterrier_taskarith.comparison._comparison import Comparison
+from pyterrier_taskarith.comparison._plots_heat import plot_grid
 
-__all__ = ["Comparison", "compare", "from_experiment"]
+__all__ = ["Comparison", "compare", "from_experiment", "plot_grid"]

@@ -23,6 +23,7 @@ def assemble(
     baselines: tuple[str, ...],
     procedure: Procedure,
     n_unjudged: int,
+    texts: pd.Series | None = None,
 ) -> Comparison:
     """Compares systems on values that are already there.
 
@@ -33,6 +34,7 @@ def assemble(
         baselines: Names of the baselines; all other systems are tested against the best of them in each measure.
         procedure: How they are tested.
         n_unjudged: Queries that were left out, for the table's notes.
+        texts: qid → text of the query, where known.
 
     Returns:
         The comparison. Queries are aligned by their ids; nothing depends on the order of the rows.
@@ -50,7 +52,8 @@ def assemble(
     means = values.mean().unstack("measure").loc[list(systems), list(measures)]
     tests = pd.concat([_tests(values[measure], means[measure], measure, baselines, procedure) for measure in measures],
                       ignore_index=True)
-    return Comparison(means, _tidy(values, systems, measures), tests, baselines, procedure, len(values), n_unjudged)
+    return Comparison(means, _tidy(values, systems, measures), tests, baselines, procedure, len(values), n_unjudged,
+                      texts)
 
 
 def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tuple[str, ...],
@@ -62,7 +65,7 @@ def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tupl
     tested = [name for name in values.columns if name not in baselines]
     results = [paired_comparison(values[name].to_numpy(np.float64), reference, test=procedure.test,
                                  level=procedure.interval_confidence, resamples=procedure.resamples,
-                                 seed=procedure.seed) for name in tested]
+                                 seed=procedure.seed, interval=procedure.interval) for name in tested]
     frame = pd.DataFrame([result._asdict() for result in results])
     corrected = procedure.correct(frame["p"].to_numpy(np.float64))
     return frame.assign(system=tested, measure=measure, baseline=best, p_corrected=corrected,

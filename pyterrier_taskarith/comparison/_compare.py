@@ -11,12 +11,13 @@ from ir_measures import Measure
 from pyterrier_taskarith.comparison._assemble import assemble
 from pyterrier_taskarith.comparison._comparison import Comparison
 from pyterrier_taskarith.comparison._evaluate import System, evaluate, named_systems
-from pyterrier_taskarith.comparison._frames import first_few
+from pyterrier_taskarith.comparison._frames import checked_topics, first_few, query_texts
 from pyterrier_taskarith.comparison._procedure import Procedure
 from pyterrier_taskarith.measures import parse_measures
 
 TestName = Literal["t", "wilcoxon", "fisher"]
 CorrectionName = Literal["bonferroni", "holm"]
+IntervalName = Literal["t", "bootstrap"]
 
 
 def compare(
@@ -30,6 +31,7 @@ def compare(
     correction: CorrectionName | None = "bonferroni",
     n_comparisons: int | None = None,
     confidence: float = 0.99,
+    interval: IntervalName = "t",
     resamples: int = 100_000,
     seed: int = 42,
     verbose: bool = False,
@@ -50,7 +52,8 @@ def compare(
         qrels: Columns qid, docno, label.
         measures: ir_measures objects, their names ("nDCG@10"), or trec_eval's ("ndcg_cut_10", "P_10", "map"). Higher is
             better in all of them, and the mean over queries is compared.
-        topics: Columns qid and query. Needed where there is a transformer; it also restricts the queries.
+        topics: Columns qid and query. Needed where there is a transformer; it also restricts the queries, and gives
+            `Comparison.queries` their texts.
         baselines: Names of the systems among which the best is chosen in each measure (the first named, in a tie).
             All other systems are tested against it. May be left out only with two systems: the first is the baseline.
         test: "t", "wilcoxon" or "fisher" (randomisation), all two-sided and paired.
@@ -58,13 +61,16 @@ def compare(
         n_comparisons: The number of comparisons to correct for in each measure. By default the number of systems
             tested against the baseline, as pt.Experiment counts; measures are never counted together. Always printed.
         confidence: A system is starred where its corrected p value is below 1 − confidence and its mean is higher.
-        resamples: Sign assignments of the Fisher test; with fewer possible ones (few queries), all are tried.
-        seed: Seed of the Fisher test.
+        interval: "t" (Student's) or "bootstrap" (BCa, for differences that are far from normal): the kind of the
+            confidence intervals of the mean difference. The star follows the test, not the interval.
+        resamples: Sign assignments of the Fisher test (with fewer possible ones, so with few queries, all are tried),
+            and resamples of the bootstrap: 100,000 take about a second for each test of 1,000 queries.
+        seed: Seed of both.
         verbose: Show a progress bar over the systems.
 
     Returns:
-        The comparison; print it. Confidence intervals are Student's t intervals of the mean difference, at the
-        Bonferroni-corrected level so that they agree with the star (see `Procedure.interval_confidence`).
+        The comparison; print it. Confidence intervals are at the Bonferroni-corrected level, so that Student's agree
+        with the t-test's star (see `Procedure.interval_confidence`).
 
     Raises:
         ValueError: Bad input: an unknown baseline, measure, test or correction, a number out of range, a run with a
@@ -74,19 +80,22 @@ def compare(
     named = named_systems(systems)
     labels = parse_measures(measures)
     chosen = _checked_baselines(baselines, list(named))
-    procedure = _procedure(len(named) - len(chosen), test, correction, n_comparisons, confidence, resamples, seed)
+    procedure = _procedure(len(named) - len(chosen), test, correction, n_comparisons, confidence, interval, resamples,
+                           seed)
     per_query, n_unjudged = evaluate(named, qrels, labels, topics, verbose=verbose)
-    return assemble(per_query, list(named), list(labels.values()), chosen, procedure, n_unjudged)
+    return assemble(per_query, list(named), list(labels.values()), chosen, procedure, n_unjudged, query_texts(topics))
 
 
 def from_experiment(
     frame: pd.DataFrame,
     *,
     baselines: str | Sequence[str],
+    topics: pd.DataFrame | None = None,
     test: TestName = "t",
     correction: CorrectionName | None = "bonferroni",
     n_comparisons: int | None = None,
     confidence: float = 0.99,
+    interval: IntervalName = "t",
     resamples: int = 100_000,
     seed: int = 42,
 ) -> Comparison:
@@ -97,10 +106,12 @@ def from_experiment(
             `perquery="both"`, take `.perquery`.) Queries whose values are all NaN have no judgements and are left out.
         baselines: As in `compare`, but required: pt.Experiment sorts systems by name, so none is the first. They are
             the first rows of the table.
+        topics: Columns qid and query, for the texts of the queries; it restricts nothing, as the experiment had topics.
         test: As in `compare`.
         correction: As in `compare`.
         n_comparisons: As in `compare`.
         confidence: As in `compare`.
+        interval: As in `compare`.
         resamples: As in `compare`.
         seed: As in `compare`.
 
@@ -133,8 +144,10 @@ def from_experiment(
     found = list(per_query["system"].unique())
     chosen = _checked_baselines(baselines, found)
     order = [*chosen, *(name for name in found if name not in chosen)]
-    procedure = _procedure(len(found) - len(chosen), test, correction, n_comparisons, confidence, resamples, seed)
-    return assemble(per_query, order, list(per_query["measure"].unique()), chosen, procedure, n_unjudged)
+    procedure = _procedure(len(found) - len(chosen), test, correction, n_comparisons, confidence, interval, resamples,
+                           seed)
+    return assemble(per_query, order, list(per_query["measure"].unique()), chosen, procedure, n_unjudged,
+                    query_texts(None if topics is None else checked_topics(topics)))
 
 
 def _checked_baselines(baselines: str | Sequence[str] | None, systems: list[str]) -> tuple[str, ...]:
@@ -160,9 +173,9 @@ def _checked_baselines(baselines: str | Sequence[str] | None, systems: list[str]
 
 
 def _procedure(n_tested: int, test: str, correction: str | None, n_comparisons: int | None, confidence: float,
-               resamples: int, seed: int) -> Procedure:
+               interval: str, resamples: int, seed: int) -> Procedure:
     n = n_tested if n_comparisons is None else n_comparisons
-    procedure = Procedure(test, correction, n, confidence, resamples, seed)
+    procedure = Procedure(test, correction, n, confidence, resamples, seed, interval)
     if correction == "holm" and n < n_tested:
         raise ValueError(f"n_comparisons={n} is fewer than the {n_tested} systems tested: Holm ranks all of them")
     return procedure

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from pyterrier_taskarith.comparison import _formats
+from pyterrier_taskarith.comparison._plots_differences import plot_differences
 from pyterrier_taskarith.comparison._procedure import Procedure
+from pyterrier_taskarith.comparison._queries import pair_of, queries_table
 from pyterrier_taskarith.comparison._table import Table, means_table, tests_table
 from pyterrier_taskarith.comparison._words import conclusion
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison:
     """Systems side by side on the same queries; prints as the paper's table.
 
@@ -28,6 +32,7 @@ class Comparison:
         procedure: Test, correction, number of comparisons, confidence.
         n_queries: Queries that count.
         n_unjudged: Queries left out because they have no judgements.
+        texts: qid → text of the query, where topics were given; else None.
     """
 
     means: pd.DataFrame
@@ -37,6 +42,7 @@ class Comparison:
     procedure: Procedure
     n_queries: int
     n_unjudged: int = 0
+    texts: pd.Series | None = None
 
     def to_text(self, *, details: bool = False) -> str:
         """The table as plain text, in columns that line up.
@@ -74,6 +80,46 @@ class Comparison:
         if unknown:
             raise ValueError(f"the comparison has no measure {unknown}; it has {list(self.means.columns)}")
         return conclusion(self, measures)
+
+    def queries(self, system: str | None = None, measure: str | None = None, *, baseline: str | None = None,
+                first: Literal["best", "worst", "changed"] = "best") -> pd.DataFrame:
+        """One measure query by query: where a system gains on its baseline, and where it loses.
+
+        Args:
+            system: Whose difference to show; None: the tested system with the highest mean in that measure.
+            measure: A label; None: the first.
+            baseline: What it is held against, any other system; None: the best baseline in that measure.
+            first: "best" puts the largest gains first, "worst" the largest losses, "changed" the largest differences
+                of either sign. Queries of equal difference are in the order of their ids.
+
+        Returns:
+            Index qid; columns: query (the text, where `compare` had topics), the value of every system, and
+            difference (system − baseline).
+
+        Raises:
+            ValueError: A name that the comparison does not have, or an unknown order.
+        """
+        return queries_table(self, pair_of(self, system, measure, baseline), first)
+
+    def plot_differences(self, system: str | None = None, measure: str | None = None, *, baseline: str | None = None,
+                         title: str | None = None, path: str | Path | None = None) -> Any:  # noqa: ANN401 - optional
+        """Draws a system's difference to a baseline for every query, as bars from the largest gain to the largest loss.
+
+        Args:
+            system: As in `queries`.
+            measure: As in `queries`.
+            baseline: As in `queries`.
+            title: Above the plot; None: systems, mean difference, wins, ties and losses.
+            path: Where to write a PNG (or what matplotlib makes of the suffix), or None.
+
+        Returns:
+            The matplotlib figure, which a notebook shows.
+
+        Raises:
+            ValueError: A name that the comparison does not have.
+            ImportError: If matplotlib is not installed.
+        """
+        return plot_differences(self, pair_of(self, system, measure, baseline), title=title, path=path)
 
     def _tables(self, details: bool) -> list[Table]:
         return [means_table(self), tests_table(self)] if details else [means_table(self)]

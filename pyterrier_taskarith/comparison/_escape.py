@@ -17,10 +17,12 @@ SUBSCRIPTS = {unicodedata.lookup(f"SUBSCRIPT {name}"): str(digit) for digit, nam
               enumerate("ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split())}
 
 _LATEX_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-                  "′": "'", **{character: f"\\{character}" for character in "&%$#_{}"}}
+                  "′": "'", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+                  **{character: f"\\{character}" for character in "&%$#_{}"}}
 _SYMBOL = re.compile(rf"([{''.join(GREEK)}])(?:_([^\W_]+)|([{''.join(SUBSCRIPTS)}]+))?(['′]*)")
-# An underscore between letters starts no emphasis, brackets make a link only with a parenthesis after them.
-_MARKDOWN_SPECIAL = re.compile(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)|\](?=\()")
+# An underscore between letters starts no emphasis, brackets make a link only with a parenthesis after them, and & an
+# entity only with a semicolon after a word.
+_MARKDOWN_SPECIAL = re.compile(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)|\](?=\()|&(?=#?\w+;)")
 
 
 def markdown(text: str) -> str:

@@ -49,6 +49,8 @@ def to_latex(table: Table) -> str:
 
     width = len(table.header)
     rows = [" & ".join(map(written, row)) + r" \\" for row in table.rows]
+    # At the start of a row, after \\, LaTeX would take [ for an argument and * for a variant of the command.
+    rows = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in rows]
     return "\n".join([
         rf"\begin{{tabular}}{{{'l' * table.n_labels}{'r' * (width - table.n_labels)}}}",
         r"\toprule",

@@ -80,6 +80,13 @@ def checked_topics(topics: pd.DataFrame) -> pd.DataFrame:
     return topics
 
 
+def query_texts(topics: pd.DataFrame | None) -> pd.Series | None:
+    """The texts of the queries: qid (as strings) → query; None where topics has no such column, or is None."""
+    if topics is None or "query" not in topics.columns:
+        return None
+    return pd.Series(topics["query"].to_numpy(), index=topics["qid"].astype(str).to_numpy(), name="query")
+
+
 def first_few(values: Iterable[str]) -> str:
     """Quotes the first three of some names, for messages."""
     values = list(values)

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
+from pyterrier_taskarith.comparison._intervals import INTERVALS
 from pyterrier_taskarith.comparison._significance import TESTS
 
 
@@ -66,8 +67,10 @@ class Procedure:
         correction: "bonferroni" (the paper's), "holm", or None for uncorrected p values.
         n_comparisons: How many comparisons to correct for in each measure.
         confidence: A corrected p value below 1 − confidence is significant.
-        resamples: Sign assignments of the Fisher test; with fewer possible ones, all are tried.
-        seed: Seed of the Fisher test.
+        resamples: Sign assignments of the Fisher test (with fewer possible ones, all are tried), and resamples of the
+            bootstrap.
+        seed: Seed of both.
+        interval: "t" or "bootstrap": the kind of the confidence intervals, whatever the test.
     """
 
     test: str
@@ -76,6 +79,7 @@ class Procedure:
     confidence: float
     resamples: int
     seed: int
+    interval: str = "t"
 
     def __post_init__(self) -> None:
         """Refuses what cannot be tested.
@@ -88,6 +92,8 @@ class Procedure:
         if self.correction is not None and self.correction not in CORRECTIONS:
             raise ValueError(f"unknown correction {self.correction!r}: choose one of "
                              f"{', '.join(map(repr, CORRECTIONS))} or None")
+        if self.interval not in INTERVALS:
+            raise ValueError(f"unknown interval {self.interval!r}: choose one of {', '.join(map(repr, INTERVALS))}")
         if not isinstance(self.confidence, Real) or not 0 < self.confidence < 1:
             raise ValueError(f"confidence={self.confidence!r} is not between 0 and 1: 99 % is 0.99")
         for name in ("n_comparisons", "resamples"):
@@ -99,6 +105,10 @@ class Procedure:
         if self.test == "fisher" and self.resamples < least:
             raise ValueError(f"resamples={self.resamples} is too few for the Fisher test to find anything significant "
                              f"({self}): give at least {least}")
+        # An end of an interval is read from the resamples beyond it: there must be some on either side.
+        if INTERVALS[self.interval].drawn and self.resamples < 2 * least:
+            raise ValueError(f"resamples={self.resamples} is too few for {INTERVALS[self.interval].label} at "
+                             f"{percent(self.interval_confidence)}: give at least {2 * least}")
 
     @property
     def alpha(self) -> float:
@@ -109,10 +119,15 @@ class Procedure:
     def interval_confidence(self) -> float:
         """The level of each confidence interval: 1 − α / n where p values are corrected, so that all hold together.
 
-        With the t-test and Bonferroni an interval leaves out 0 exactly where the corrected p value is significant. Holm
-        has no such simple intervals: Bonferroni's are given, which are wider.
+        With the t-test, Student's intervals and Bonferroni an interval leaves out 0 exactly where the corrected p value
+        is significant. Holm has no such simple intervals: Bonferroni's are given, which are wider.
         """
         return 1 - self.alpha / (self.n_comparisons if self.correction else 1)
+
+    @property
+    def interval_label(self) -> str:
+        """What the intervals are called, with what they were drawn with."""
+        return INTERVALS[self.interval].described(self.resamples, self.seed)
 
     def correct(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Corrects the p values of one measure.

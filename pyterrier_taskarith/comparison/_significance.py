@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pyterrier_taskarith.comparison._intervals import mean_interval
+
 Differences = NDArray[np.float64]
 
 # Equal means may differ in their last bits where the queries' values are summed in another order.
@@ -99,7 +101,8 @@ TESTS = {
 
 
 def paired_comparison(
-    system: Differences, baseline: Differences, *, test: str, level: float, resamples: int, seed: int
+    system: Differences, baseline: Differences, *, test: str, level: float, resamples: int, seed: int,
+    interval: str = "t",
 ) -> PairedResult:
     """Compares a system with a baseline, query by query.
 
@@ -107,9 +110,10 @@ def paired_comparison(
         system: Values of the system, shape (queries,), float64.
         baseline: Values of the baseline for the same queries, in the same order.
         test: A key of `TESTS`.
-        level: Confidence level of the interval, which is Student's t interval of the mean difference whatever the test.
-        resamples: Sign assignments of the Fisher test.
-        seed: Seed of the Fisher test.
+        level: Confidence level of the interval of the mean difference.
+        resamples: Sign assignments of the Fisher test, resamples of the bootstrap.
+        seed: Seed of both.
+        interval: A key of `INTERVALS`, whatever the test.
 
     Returns:
         The result. Where all values are equal, or there is one query, nothing can be tested: p, the statistic and
@@ -118,7 +122,7 @@ def paired_comparison(
     """
     differences = system - baseline
     mean = float(differences.mean())
-    statistic = p = effect_size = low = high = float("nan")
+    statistic = p = effect_size = float("nan")
     if len(differences) > 1:
         # Equal differences have no spread: SciPy warns, and the results (0, NaN or infinity) are the right ones.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -126,9 +130,6 @@ def paired_comparison(
             if differences.any():
                 statistic, p = TESTS[test].run(differences, resamples, seed)
                 effect_size = float(np.divide(mean, differences.std(ddof=1)))
-                interval = stats.ttest_1samp(differences, 0.0).confidence_interval(level)
-                low, high = float(interval.low), float(interval.high)
-            else:
-                low = high = 0.0
+    low, high = mean_interval(differences, interval=interval, level=level, resamples=resamples, seed=seed)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return PairedResult(mean, low, high, statistic, p, wins, len(differences) - wins - losses, losses, effect_size)

@@ -46,8 +46,8 @@ def means_table(comparison: Comparison) -> Table:
                   .itertuples(index=False, name=None))
     best = comparison.means.max() - MEAN_TOLERANCE
     rows = tuple(
-        (Cell(str(system)), *(Cell(decimal(value), bool(value >= best[measure]), (system, measure) in starred)
-                              for measure, value in means.items()))
+        (Cell(one_line(system)), *(Cell(decimal(value), bool(value >= best[measure]), (system, measure) in starred)
+                                    for measure, value in means.items()))
         for system, means in comparison.means.iterrows()
     )
     n = comparison.n_queries
@@ -55,7 +55,7 @@ def means_table(comparison: Comparison) -> Table:
              f"{n} {'query' if n == 1 else 'queries'}."]
     if left_out := comparison.n_unjudged:
         notes.append(f"{left_out} {'query' if left_out == 1 else 'queries'} without judgements left out.")
-    return Table(("", *map(str, comparison.means.columns)), rows, tuple(notes))
+    return Table(("", *map(one_line, comparison.means.columns)), rows, tuple(notes))
 
 
 def tests_table(comparison: Comparison) -> Table:
@@ -65,16 +65,22 @@ def tests_table(comparison: Comparison) -> Table:
     header = ("", "measure", "best baseline", "difference", f"{level} interval", "p", "corrected p", "wins/ties/losses",
               "d_z")
     rows = tuple(
-        (Cell(test.system), Cell(test.measure), Cell(test.baseline),
+        (Cell(one_line(test.system)), Cell(one_line(test.measure)), Cell(one_line(test.baseline)),
          Cell(decimal(test.difference, sign=True), star=test.significant and test.difference > 0),
          Cell(interval(test.ci_low, test.ci_high)), Cell(p_value(test.p)), Cell(p_value(test.p_corrected)),
          Cell(f"{test.wins}/{test.ties}/{test.losses}"), Cell(decimal(test.effect_size, 2)))
         for test in comparison.tests.itertuples()
     )
     share = f", {percent(procedure.confidence)} over all comparisons of a measure" if procedure.correction else ""
-    notes = (f"Student's t intervals of the mean difference, at {level} each{share}; d_z: mean difference over the "
-             "standard deviation of the differences.",)
+    follows = "" if procedure.interval == "t" else "; the star follows the test, not the interval"
+    notes = (f"{procedure.interval_label} of the mean difference, at {level} each{share}{follows}; d_z: mean "
+             "difference over the standard deviation of the differences.",)
     return Table(header, rows, notes, n_labels=3)
+
+
+def one_line(given: object) -> str:
+    """Writes a system's or a measure's name on one line: a line break would end the row."""
+    return " ".join(str(given).split())
 
 
 def decimal(value: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -97,7 +103,8 @@ def interval(low: float, high: float) -> str:
     return "n/a" if math.isnan(low) else f"[{decimal(low, sign=True)}, {decimal(high, sign=True)}]"
 
 
-def _baselines(names: tuple[str, ...]) -> str:
+def _baselines(baselines: tuple[str, ...]) -> str:
+    names = [one_line(each) for each in baselines]
     if len(names) == 1:
         return names[0]
     return f"the best of {', '.join(names[:-1])} and {names[-1]} in that measure"

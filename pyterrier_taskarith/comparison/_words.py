@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyterrier_taskarith.comparison._procedure import percent
-from pyterrier_taskarith.comparison._table import decimal, interval, p_value
+from pyterrier_taskarith.comparison._table import decimal, interval, one_line, p_value
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.comparison._comparison import Comparison
@@ -41,12 +41,14 @@ def conclusion(comparison: Comparison, measures: Sequence[str] | None = None) ->
         told: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
         for test in tests.itertuples():
             verdict = _verdict(test, n)
-            told[verdict].append(f"{test.measure} ({VERDICTS[verdict][1]} {test.baseline}{_evidence(test, verdict)})")
+            told[verdict].append(f"{one_line(test.measure)} ({VERDICTS[verdict][1]} {one_line(test.baseline)}"
+                                 f"{_evidence(test, verdict)})")
         parts = [f"{VERDICTS[verdict][0]} {_listed(measures)}" for verdict, measures in told.items() if measures]
-        clauses.append(f"{system} is {', and '.join(parts)}")
+        clauses.append(f"{one_line(system)} is {', and '.join(parts)}")
+    kind = "" if procedure.interval == "t" else f"{procedure.interval} "
     p, level = "corrected p" if procedure.correction else "p", percent(procedure.interval_confidence)
     return (f"By a {procedure}, on {n} {'query' if n == 1 else 'queries'} (in parentheses: mean difference, {p}, "
-            f"{level} confidence interval), {'; '.join(clauses)}.")
+            f"{level} {kind}confidence interval), {'; '.join(clauses)}.")
 
 
 def _verdict(test: Any, n_queries: int) -> str:  # noqa: ANN401 (a row of DataFrame.itertuples)

@@ -2,7 +2,6 @@
 
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +16,10 @@ from pyterrier_taskarith.demo._collection import build_collection
 from pyterrier_taskarith.demo._models import demo_models
 from pyterrier_taskarith.first_stage import first_stage
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning import ALPHAS, Tuned, plot_alpha, tune
+from pyterrier_taskarith.tuning import Tuned, plot_alpha
+from pyterrier_taskarith.tuning._line_up import BASELINES, FIRST_STAGE, FIXED, TUNED, line_up, tune_each
 
 MEASURES = ["nDCG@10", "nDCG@3", "RR@10", "AP@100"]
-BASELINES = ["BM25", "Θ_0", "Θ_D", "Θ_T"]
-FIXED, TUNED = "Θ' (α = 1)", "Θ' (α tuned)"
 
 
 @dataclass(frozen=True)
@@ -82,25 +80,17 @@ def run_demo(collection: str | Path | None = None, *, development: str | Path | 
         print(f"{data!r}\n{data.report}\n", flush=True)
     runs = {split: first(data.topics[split]) for split in ("dev", "test")}
     reranker = TaskArithReranker(**(models or demo_models()), alpha=1.0, verbose=verbose)  # type: ignore[arg-type]
-    variants = reranker.variants()
-
-    def choose(system: TaskArithReranker, alphas: Sequence[float]) -> Tuned:
-        return tune(system, runs["dev"], data.qrels["dev"], alphas=alphas, topics=data.topics["dev"], verbose=verbose)
-
-    best = choose(reranker, ALPHAS)
+    tuned = tune_each(reranker, runs["dev"], data.qrels["dev"], topics=data.topics["dev"], verbose=verbose)
+    best = tuned[TUNED]
     alone = best.among(weights=[1.0])
-    tuned = {name: choose(variants[name], [1.0]) for name in ("Θ_0", "Θ_D")}
-    # Θ' at α = 0 is Θ_T, bit for bit.
-    tuned |= {"Θ_T": best.among(alphas=[0.0]), FIXED: best.among(alphas=[1.0]), TUNED: best}
 
-    test = runs["test"]
-    neural = {name: chosen.reranker(test) for name, chosen in {**tuned, TUNED: alone}.items()}
-    fused = {"BM25": test, **{name: chosen.mix(test) for name, chosen in tuned.items()}}
+    neural = line_up({**tuned, TUNED: alone}, runs["test"], weight=1.0, first_stage=None)
+    fused = line_up(tuned, runs["test"])
     folder = Path(out) if out is not None else home() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     plot = folder / f"alpha_curve_{data.name}.png"
     level = float(best.evidence.loc[best.evidence["weight"] == 0, "value"].iloc[0])
-    plot_alpha(best.evidence, levels={"BM25": level}, chosen=(best.alpha, best.weight), path=plot,
+    plot_alpha(best.evidence, levels={FIRST_STAGE: level}, chosen=(best.alpha, best.weight), path=plot,
                title=f"{data.name}: {len(data.topics['dev'])} development queries")
     compared = [compare(systems, data.qrels["test"], MEASURES, topics=data.topics["test"],
                         baselines=[name for name in BASELINES if name in systems]) for systems in (neural, fused)]

@@ -1,23 +1,39 @@
 """The α curve as a picture."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pyterrier_taskarith.comparison._evidence import read_evidence, setting_means
+from pyterrier_taskarith.comparison._intervals import INTERVALS, mean_interval
+from pyterrier_taskarith.comparison._plots import finished, pyplot
+from pyterrier_taskarith.comparison._procedure import percent
+
+#: Of the bootstrap that a band may be made by.
+RESAMPLES, SEED = 10_000, 42
+
 
 def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: tuple[float, ...] | None = None,
-               levels: Mapping[str, float] | None = None, chosen: tuple[float, float] | None = None, title: str = "",
+               levels: Mapping[str, float] | None = None, chosen: tuple[float, float] | None = None,
+               confidence: float = 0.95, interval: str = "t", title: str = "",
                path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
     """Plots a measure against α, one panel a weight: a weak re-ranker alone and its mix differ much in scale.
 
+    Where there is a value for each query, a band shows the confidence interval of each mean over queries. It says how
+    far the mean would move with other queries, for each α by itself. It is no test of one α against another: these are
+    measured on the same queries, and their differences are much surer than either mean. For a test see ``compare``.
+
     Args:
-        evidence: What :func:`sweep` returns.
+        evidence: What :func:`sweep` returns: alpha, weight, measure, value. With a column qid, a value for each query.
         measure: The measure's label; None: the first.
         weights: Weights to draw; None: the re-ranker alone, .5, and the one with the highest value, where swept.
         levels: Name -> value of horizontal lines in the mixes' panels, such as the first stage alone.
         chosen: (α, weight) to mark.
+        confidence: The band's.
+        interval: "t" for Student's intervals, "bootstrap" for the bootstrap's.
         title: Above the plot.
         path: Where to write a PNG, or None.
 
@@ -25,25 +41,29 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
         The matplotlib figure, which a notebook shows.
 
     Raises:
-        ValueError: If the frame does not have the measure or a weight.
+        TypeError: If the evidence is no frame.
+        ValueError: If it lacks a column, the measure or a weight, or an argument is out of range.
         ImportError: If matplotlib is not installed.
     """
-    import matplotlib.pyplot as plt
-
-    measure = str(evidence["measure"].iloc[0]) if measure is None else measure
-    rows = evidence[evidence["measure"] == measure]
-    swept = sorted(rows["weight"].unique())
-    if weights is None and len(rows):
-        best = float(rows.loc[rows["value"].idxmax(), "weight"])
+    plt = pyplot("a plot of α")
+    if interval not in INTERVALS or not 0 < confidence < 1:
+        raise ValueError(f"interval={interval!r}, confidence={confidence!r}: choose interval from {tuple(INTERVALS)} "
+                         "and confidence between 0 and 1")
+    measure, rows = read_evidence(evidence, measure)
+    means = setting_means(rows)
+    swept = sorted(means["weight"].unique().tolist())
+    if weights is None:
+        best = float(means.loc[means["value"].idxmax(), "weight"])
         weights = tuple(weight for weight in dict.fromkeys((1.0, 0.5, best)) if weight in swept)
-    if not len(rows) or weights is None or not set(weights) <= set(swept):
-        raise ValueError(f"the sweep has no {measure!r} for weights {weights or 'any'}; it has "
-                         f"{sorted(evidence['measure'].unique())}, for {measure!r} with weights {swept}")
+    if not weights or not set(weights) <= set(swept):
+        raise ValueError(f"the sweep has no {measure!r} for weights {weights}; it has weights {swept}")
     figure, panels = plt.subplots(1, len(weights), figsize=(4.4 * len(weights), 3.6), layout="constrained",
                                   squeeze=False)
     for axes, weight in zip(panels[0], weights, strict=True):
-        line = rows[rows["weight"] == weight].sort_values("alpha")
+        line = means[means["weight"] == weight].sort_values("alpha")
         axes.plot(line["alpha"], line["value"], marker="o", markersize=4)
+        if "qid" in rows.columns:
+            _band(axes, rows[rows["weight"] == weight], confidence, interval)
         if chosen is not None and chosen[1] == weight:
             mark = line[line["alpha"] == chosen[0]]
             axes.plot(mark["alpha"], mark["value"], marker="*", markersize=15, linestyle="none", color="black",
@@ -58,7 +78,17 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
             axes.legend(fontsize=8)
     panels[0][0].set_ylabel(measure)
     figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    plt.close(figure)  # else a notebook shows it twice
-    return figure
+    return finished(figure, path)
+
+
+def _band(axes: Any, rows: pd.DataFrame, confidence: float, interval: str) -> None:  # noqa: ANN401
+    """Draws the confidence interval of each mean over queries."""
+    groups = {alpha: values.to_numpy(dtype=float) for alpha, values in rows.groupby("alpha")["value"]}
+    ends = [mean_interval(values, interval=interval, level=confidence, resamples=RESAMPLES, seed=SEED)
+            for values in groups.values()]
+    if all(math.isnan(low) for low, _ in ends):
+        return  # of one query
+    sizes = sorted({len(values) for values in groups.values()})
+    queries = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
+    axes.fill_between(list(groups), [low for low, _ in ends], [high for _, high in ends], alpha=0.2, linewidth=0,
+                      label=f"{percent(confidence)} interval of the mean, {queries} queries")
