@@ -205,6 +205,11 @@ class TaskArithReranker(Configured):
         return dict.fromkeys(self._vectors_used, self._alpha)
 
     @property
+    def vector_names(self) -> list[str]:
+        """The task vectors' names, by which each may have an α of its own."""
+        return list(self._vectors_used)
+
+    @property
     def setting(self) -> Setting:
         """The weights this re-ranker scores with."""
         alphas = tuple(self._alphas().items()) if self.variant == "merged" else ()

@@ -1,19 +1,18 @@
 """The whole grid of α × weight for one scoring per α."""
 
-import numbers
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-import ir_measures
 import numpy as np
 import pandas as pd
-import pyterrier as pt
-from ir_measures import Measure
 from tqdm.auto import tqdm
 
-from pyterrier_taskarith.comparison._frames import checked_qrels
-from pyterrier_taskarith.fusion import Mix, minmax
-from pyterrier_taskarith.measures import parse_measures
+from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
+from pyterrier_taskarith.tuning._development import AVERAGE, Development, Frames, Measures, developments
+from pyterrier_taskarith.tuning._nodes import AlphaCurve
+from pyterrier_taskarith.tuning._resume import Finished, Rows, identity
+from pyterrier_taskarith.tuning._settings import AlphaGrid, Alphas, alpha_grid, numbers_of
 
 #: The paper's grid of α, with 0 (Θ_T itself) before it.
 ALPHAS: tuple[float, ...] = tuple(step / 10 for step in range(11))
@@ -21,9 +20,10 @@ ALPHAS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 WEIGHTS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 
 
-def sweep(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *, alphas: Sequence[float] = ALPHAS,
-          weights: Sequence[float] = WEIGHTS, measures: str | Measure | Iterable[str | Measure] = "nDCG@10",
-          topics: pd.DataFrame | None = None, verbose: bool = True) -> pd.DataFrame:
+def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alphas = ALPHAS,
+          weights: Sequence[float] = WEIGHTS, measures: Measures = "nDCG@10", topics: Frames | None = None,
+          perquery: bool = False, nodes: Sequence[float] | None = None, resume: str | Path | None = None,
+          verbose: bool = True) -> pd.DataFrame:
     """Evaluates ``Mix(reranker at α, weight)`` for every α and weight, scoring the run once for each α.
 
     The queries that count are those with judgements among ``topics``, or else among the run's; a query of ``topics``
@@ -31,89 +31,124 @@ def sweep(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *
 
     Args:
         reranker: Its own α is left as it is.
-        run: The first stage's results: qid, docno, query, score and the re-ranker's text column.
+        run: The first stage's results: qid, docno, query, score and the re-ranker's text column. Of several development
+            sets, a dict by name; qrels and topics then too.
         qrels: qid, docno, label.
-        alphas: Values of α, any real numbers.
-        weights: Weights w of the re-ranker, in [0, 1]: w·minmax(re-ranker) + (1 − w)·minmax(first stage).
+        alphas: Values of α, any real numbers. With several vectors they hold for all together; a dict by the vectors'
+            names gives each its own, and every combination is tried.
+        weights: Weights w of the re-ranker, in [0, 1]: w·minmax(re-ranker) + (1 − w)·minmax(first stage). A query whose
+            first-stage scores are all equal has 0 for each of them, so that the re-ranker alone orders it.
         measures: ir_measures objects or names, trec_eval's names too.
         topics: The queries that were asked.
+        perquery: Whether to return a row for each query instead of means; plots then show how sure a mean is.
+        nodes: Scores the run at these α alone, at least five, and interpolates in between (see :class:`AlphaCurve`);
+            None: every α is scored.
+        resume: A file where each finished α is kept; a sweep that was killed goes on from it and ends in the same
+            frame. More values of α may be asked for, but nothing else may differ.
         verbose: Whether to show progress.
 
     Returns:
-        A tidy frame, α by α in the order given: alpha, weight, measure (the label given), value (mean over queries).
+        A tidy frame, α by α in the order given: alpha (with values by vector ``alpha.name`` for each), weight, measure
+        (the label given), value (mean over queries). With several development sets a column ``collection`` comes first,
+        and rows named "average" hold the mean over the sets, each counting the same. With ``perquery``, qid stands
+        before value and there is no average. With nodes, ``interpolated`` says which values are.
 
     Raises:
         TypeError: If the re-ranker, the run or the grid is something else.
         ValueError: If the grid is empty or repeats a value, a value is out of range, the run repeats a document or
-            lacks a column, or no query has judgements.
+            lacks a column, no query has judgements, or the file is of another sweep.
+    """
+    grid, weights = checked_grid(reranker, alphas), checked_weights(weights)
+    sets = developments(run, qrels, topics, measures, reranker.text_field)
+    if nodes is not None:
+        if grid.names:
+            raise ValueError("nodes lie along one α: give alphas as one list for all vectors, or leave nodes out")
+        if resume is not None:
+            raise ValueError("resume keeps finished values of α, and with nodes all values come at once: leave one out")
+        curves = make_curves(reranker, sets, nodes, verbose)
+        return interpolated(grid, weights, sets, curves, perquery)
+    done = None if resume is None else Finished(Path(resume), identity(reranker, sets, weights, perquery))
+    found: list[list[object]] = []
+    for setting in tqdm(grid.settings, desc="α", unit="α", disable=None if verbose else True):
+        rows = done.rows.get(setting) if done is not None else None
+        if rows is None:
+            tuned = reranker.copy(alpha=grid.alpha(setting))
+            neural = {name: each.normalised(tuned.transform(each.run)["score"]) for name, each in sets.items()}
+            rows = rows_of(sets, neural, weights, perquery)
+            if done is not None:
+                done.add(setting, rows)
+        found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
+    return pd.DataFrame(found, columns=columns(grid, sets, perquery))
+
+
+def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
+    """Returns the grid of α for what can be tuned.
+
+    Raises:
+        TypeError: If it is no re-ranker of ours.
+        ValueError: As :func:`alpha_grid`.
     """
     if not isinstance(reranker, TaskArithReranker):
         raise TypeError(f"sweep and tune take a TaskArithReranker first, not a {type(reranker).__name__}"
                         f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
-    if not isinstance(run, pd.DataFrame):
-        raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
-    grid = _Grid(run, qrels, measures, topics, reranker.text_field)
-    alphas, weights = _values(alphas, "alphas"), _values(weights, "weights")
-    if not all(0 <= weight <= 1 for weight in weights):
-        raise ValueError(f"weights={weights}: each must be from 0 to 1")
-    rows = []
-    for alpha in tqdm(alphas, desc="α", unit="α", disable=None if verbose else True):
-        neural = minmax(grid.run["qid"], reranker.copy(alpha=alpha).transform(grid.run)["score"])
-        for weight in weights:
-            rows += [(alpha, weight, label, value) for label, value in grid.evaluate(weight, neural)]
-    return pd.DataFrame(rows, columns=["alpha", "weight", "measure", "value"])
+    return alpha_grid(reranker, alphas)
 
 
-def _values(values: Sequence[float], name: str) -> list[float]:
-    if isinstance(values, str | numbers.Real) or any(not isinstance(value, numbers.Real) for value in values):
-        raise TypeError(f"{name}={values!r}: give a list of numbers")
-    found = [float(value) for value in values]
-    if not found:
-        raise ValueError(f"{name} is empty: give at least one value")
-    if len(set(found)) < len(found) or not np.isfinite(found).all():
-        raise ValueError(f"{name}={found}: values must be finite and distinct")
+def checked_weights(weights: Sequence[float]) -> list[float]:
+    """Returns weights of the mix as floats.
+
+    Raises:
+        ValueError: If one is not from 0 to 1.
+    """
+    found = numbers_of(weights, "weights")
+    if not all(0 <= weight <= 1 for weight in found):
+        raise ValueError(f"weights={found}: each must be from 0 to 1")
     return found
 
 
-class _Grid:
-    """A first-stage run, ready to be mixed and evaluated many times."""
+def columns(grid: AlphaGrid, sets: Mapping[str, Development], perquery: bool) -> list[str]:
+    """Returns the columns of a sweep's frame."""
+    return [*([] if "" in sets else ["collection"]), *grid.columns, "weight", "measure",
+            *(["qid"] if perquery else []), "value"]
 
-    def __init__(self, run: pd.DataFrame, qrels: pd.DataFrame, measures: str | Measure | Iterable[str | Measure],
-                 topics: pd.DataFrame | None, text_field: str) -> None:
-        absent = [column for column in ("qid", "docno", "query", "score", text_field) if column not in run.columns]
-        if absent:
-            raise ValueError(f"the run lacks the columns {absent}; it needs qid, docno, query, score and {text_field}")
-        if not len(run):
-            raise ValueError("the run has no rows: the first stage found nothing for these queries")
-        if topics is not None and not len(topics):
-            raise ValueError("topics has no rows: there is nothing to tune on")
-        qrels = checked_qrels(qrels)
-        repeated = run[run.duplicated(["qid", "docno"])]
-        if len(repeated):
-            first = repeated.iloc[0]
-            raise ValueError(f"the run has document {first['docno']!r} twice for query {first['qid']!r} "
-                             f"({len(repeated)} such rows); drop duplicates")
-        # One query's rows side by side, so that each is a slice.
-        self.run = run.sort_values("qid", kind="stable", ignore_index=True)
-        qids = self.run["qid"].to_numpy()
-        starts = np.flatnonzero(np.r_[True, qids[1:] != qids[:-1]])
-        self._qids = [str(qids[start]) for start in starts]
-        self._slices = [slice(start, end) for start, end in zip(starts, [*starts[1:], len(qids)], strict=True)]
-        docnos = self.run["docno"].astype(str).tolist()
-        self._docnos = [docnos[rows] for rows in self._slices]
-        self._first = minmax(self.run["qid"], self.run["score"])
-        self._labels = parse_measures(measures)
-        asked = set(map(str, qids if topics is None else topics["qid"]))
-        judged = qrels[qrels["qid"].isin(asked)]
-        if not len(judged):
-            raise ValueError("no query of the run has judgements in qrels; do their qids agree?")
-        self._evaluator = ir_measures.evaluator(list(self._labels), pt.model.to_ir_measures(judged))
 
-    def evaluate(self, weight: float, neural: np.ndarray) -> Iterator[tuple[str, float]]:
-        """Yields (label, mean) for one weight; ``neural`` is min–max normalised, in the run's rows."""
-        mixed = (weight * neural + (1 - weight) * self._first).tolist()
-        run = {qid: dict(zip(docnos, mixed[rows], strict=True))
-               for qid, docnos, rows in zip(self._qids, self._docnos, self._slices, strict=True)}
-        means = self._evaluator.calc_aggregate(run)
-        for measure, label in self._labels.items():
-            yield label, float(means[measure])
+def rows_of(sets: Mapping[str, Development], neural: Mapping[str, np.ndarray], weights: Sequence[float],
+            perquery: bool) -> Rows:
+    """Returns one setting's rows, without its α: collection (of several sets), weight, measure, qid, value."""
+    found: Rows = []
+    for weight in weights:
+        means: dict[str, list[float]] = {}
+        for name, each in sets.items():
+            if perquery:
+                found += [[*_named(name), weight, label, qid, value]
+                          for qid, label, value in each.evaluate_each(weight, neural[name])]
+                continue
+            for label, value in each.evaluate(weight, neural[name]):
+                found.append([*_named(name), weight, label, value])
+                means.setdefault(label, []).append(value)
+        if "" not in sets:
+            found += [[AVERAGE, weight, label, float(np.mean(values))] for label, values in means.items()]
+    return found
+
+
+def make_curves(reranker: TaskArithReranker, sets: Mapping[str, Development], nodes: Sequence[float],
+                verbose: bool) -> dict[str, AlphaCurve]:
+    """Scores every development set at the nodes."""
+    return {name: AlphaCurve(reranker, each.run, nodes=nodes, verbose=verbose) for name, each in sets.items()}
+
+
+def interpolated(grid: AlphaGrid, weights: Sequence[float], sets: Mapping[str, Development],
+                 curves: Mapping[str, AlphaCurve], perquery: bool) -> pd.DataFrame:
+    """Returns a sweep's frame read from curves."""
+    def rows() -> Iterator[list[object]]:
+        for setting in grid.settings:
+            neural = {name: each.normalised(curves[name].scores(setting[0])) for name, each in sets.items()}
+            exact = all(setting[0] in curve.nodes for curve in curves.values())
+            for row in rows_of(sets, neural, weights, perquery):
+                yield [*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:], not exact]
+
+    return pd.DataFrame(list(rows()), columns=[*columns(grid, sets, perquery), "interpolated"])
+
+
+def _named(name: str) -> list[str]:
+    return [name] if name else []

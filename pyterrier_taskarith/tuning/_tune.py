@@ -1,14 +1,27 @@
-"""The best α and weight on a development set."""
+"""The best α and weight on a development set, or on the average of several."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from ir_measures import Measure
 
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS, sweep
+from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
+from pyterrier_taskarith.tuning._settings import Alphas
+from pyterrier_taskarith.tuning._sweep import (
+    ALPHAS,
+    WEIGHTS,
+    checked_grid,
+    checked_weights,
+    interpolated,
+    make_curves,
+    rows_of,
+    sweep,
+)
 
 ORDERS = ("joint", "alpha-first")
 TIES = ("smallest", "largest")
@@ -19,39 +32,47 @@ class Tuned:
     """What tuning chose, and why.
 
     Attributes:
-        alpha: The chosen α.
+        alpha: The chosen α; by vector, where each had values of its own.
         weight: The chosen weight of the re-ranker in the mix.
         measure: The label of the measure.
-        value: Its mean at the chosen setting, on the development set.
+        value: Its mean at the chosen setting, on the development set, or on average over several; never interpolated.
         reranker: The re-ranker at the chosen α; it shares its model with the one that was tuned.
-        evidence: The sweep it was read from: alpha, weight, measure, value.
+        evidence: The sweep it was read from, as :func:`sweep` returns it.
+        error: Where values of α were interpolated, how far off scores were with one node left out: what
+            ``AlphaCurve.error`` returns, with a column ``collection`` where there are several; else None.
     """
 
-    alpha: float
+    alpha: Any
     weight: float
     measure: str
     value: float
     reranker: TaskArithReranker
     evidence: pd.DataFrame
+    error: pd.DataFrame | None = None
 
-    def among(self, *, alphas: Sequence[float] | None = None, weights: Sequence[float] | None = None,
+    def among(self, *, alphas: Alphas | None = None, weights: Sequence[float] | None = None,
               ties: str = "smallest") -> "Tuned":
         """Returns the best setting of a part of the grid, read from the evidence: nothing is scored.
 
         Args:
-            alphas: Values of α that may be chosen; None: all that were swept.
+            alphas: Values of α that may be chosen, by vector where they were swept so; None: all that were swept.
             weights: Weights that may be chosen; ``[1.0]`` is the re-ranker alone.
             ties: As in :func:`tune`.
 
         Raises:
             ValueError: If the sweep has none of them.
         """
-        rows = self.evidence
-        for column, values in (("alpha", alphas), ("weight", weights)):
-            rows = rows if values is None else rows[rows[column].isin([float(value) for value in values])]
+        rows = _counted(self.evidence)
+        asked = {"weight": weights} if weights is not None else {}
+        if isinstance(alphas, Mapping):
+            asked |= {f"alpha.{name}": values for name, values in alphas.items()}
+        elif alphas is not None:
+            asked["alpha"] = alphas
+        for column, values in asked.items():
+            rows = rows[rows[column].isin([float(value) for value in values])] if column in rows.columns else rows[:0]
         if not len(rows):
             raise ValueError(f"the sweep has no setting with alphas={alphas} and weights={weights}")
-        return _tuned(self.reranker, _best(rows, ties), self.evidence)
+        return _tuned(self.reranker, best_row(rows, ties), self.evidence, self.error)
 
     @property
     def mix(self) -> Mix:
@@ -59,20 +80,27 @@ class Tuned:
         return Mix(self.reranker, weight=self.weight)
 
     def __str__(self) -> str:
-        text = f"α = {self.alpha:g}, weight = {self.weight:g}: {self.measure} {self.value:.4f}"
-        tied = int((self.evidence["value"] == self.value).sum())
-        notes = [f"{tied} of {len(self.evidence)} settings tie"] if tied > 1 else []
+        rows = _counted(self.evidence)
+        text = f"α = {_in_words(self.alpha)}, weight = {self.weight:g}: {self.measure} {self.value:.4f}"
+        if "collection" in self.evidence.columns:
+            text += f" on average over {self.evidence['collection'].nunique() - 1} development sets"
+        tied = int((rows["value"] == self.value).sum())
+        notes = [f"{tied} of {len(rows)} settings tie"] if tied > 1 else []
         if self.weight == 0:
             notes.append("weight 0: the first stage alone, the re-ranker is not used")
-        swept = self.evidence["alpha"]
-        if swept.nunique() > 1 and self.alpha in (swept.min(), swept.max()):
-            notes.append("α is at the edge of the grid")
+        edges = [column for column in _alpha_columns(rows) if rows[column].nunique() > 1
+                 and _of(self.alpha, column) in (rows[column].min(), rows[column].max())]
+        notes += [f"{column.replace('alpha', 'α', 1)} is at the edge of the grid" for column in edges]
+        if self.error is not None:
+            notes.append(f"other α interpolated: with one node left out, Kendall τ {self.error['kendall'].min():.3f} "
+                         "at worst")
         return f"{text} ({'; '.join(notes)})" if notes else text
 
 
-def tune(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *, alphas: Sequence[float] = ALPHAS,
+def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alphas = ALPHAS,
          weights: Sequence[float] = WEIGHTS, measure: str | Measure = "nDCG@10", order: str = "joint",
-         ties: str = "smallest", topics: pd.DataFrame | None = None, verbose: bool = True) -> Tuned:
+         ties: str = "smallest", topics: Frames | None = None, nodes: Sequence[float] | None = None,
+         resume: str | Path | None = None, verbose: bool = True) -> Tuned:
     """Chooses α and the mix's weight for the highest mean of a measure on a development set.
 
     The weight often matters more than α: with a weak re-ranker, .5/.5 can be below the first stage at every α.
@@ -80,42 +108,92 @@ def tune(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *,
 
     Args:
         reranker: The re-ranker to tune; its own α is left as it is.
-        run: The first stage's results on the development queries; see :func:`sweep`.
+        run: The first stage's results on the development queries; of several sets a dict, see :func:`sweep`. The
+            average over the sets is then what counts, each set the same.
         qrels: Their judgements.
-        alphas: Values of α.
+        alphas: Values of α, or by the vectors' names values for each.
         weights: Weights of the re-ranker; ``[1.0]`` tunes the re-ranker alone.
         measure: What to maximise.
         order: "joint", or "alpha-first": α by the re-ranker alone, then the weight at that α (the paper's order).
-        ties: Of equal means, "smallest" takes the smallest |α|, then the smallest weight; "largest" the largest.
+        ties: Of equal means, "smallest" (the default) takes the smallest |α| (of several vectors, the smallest sum of
+            them), then the smallest weight; "largest" the largest.
         topics: The queries that were asked; see :func:`sweep`.
+        nodes: See :func:`sweep`. The run is then scored once more at the α that comes out best; its value, and the
+            choice of the weight, are exact.
+        resume: See :func:`sweep`.
         verbose: Whether to show progress.
 
     Raises:
+        TypeError: As :func:`sweep`.
         ValueError: As :func:`sweep`, or if ``order`` or ``ties`` is unknown.
     """
     if order not in ORDERS or ties not in TIES:
         raise ValueError(f"order={order!r}, ties={ties!r}: choose order from {ORDERS} and ties from {TIES}")
-    weights = [float(weight) for weight in weights]
+    weights = checked_weights(weights)
     asked = weights if order == "joint" or 1.0 in weights else [*weights, 1.0]
-    evidence = sweep(reranker, run, qrels, alphas=alphas, weights=asked, measures=measure, topics=topics,
-                     verbose=verbose)
-    if order == "alpha-first":
-        alpha = _best(evidence[evidence["weight"] == 1.0], ties)["alpha"]
-        chosen = _best(evidence[(evidence["alpha"] == alpha) & evidence["weight"].isin(weights)], ties)
-    else:
-        chosen = _best(evidence, ties)
-    return _tuned(reranker, chosen, evidence)
+    if nodes is None:
+        evidence = sweep(reranker, run, qrels, alphas=alphas, weights=asked, measures=measure, topics=topics,
+                         resume=resume, verbose=verbose)
+        return _tuned(reranker, _chosen(evidence, weights, order, ties), evidence, None)
+    if resume is not None or isinstance(alphas, Mapping):
+        sweep(reranker, run, qrels, alphas=alphas, nodes=nodes, resume=resume, topics=topics)  # says why not
+    grid, sets = checked_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.text_field)
+    curves = make_curves(reranker, sets, nodes, verbose)
+    evidence = interpolated(grid, asked, sets, curves, False)
+    alpha = float(_chosen(evidence, weights, order, ties)["alpha"])
+    if not all(alpha in curve.nodes for curve in curves.values()):
+        exact = reranker.copy(alpha=alpha)
+        rows = rows_of(sets, {name: each.normalised(exact.transform(each.run)["score"])
+                              for name, each in sets.items()}, asked, False)
+        places = evidence.index[evidence["alpha"] == alpha]
+        evidence.loc[places, "value"] = [row[-1] for row in rows]
+        evidence.loc[places, "interpolated"] = False
+    errors = pd.concat([curve.error if name == "" else curve.error.assign(collection=name)
+                        for name, curve in curves.items()], ignore_index=True)
+    chosen = _chosen(evidence[evidence["alpha"] == alpha], weights, order, ties)
+    return _tuned(reranker, chosen, evidence, errors)
 
 
-def _tuned(reranker: TaskArithReranker, chosen: pd.Series, evidence: pd.DataFrame) -> Tuned:
-    alpha = float(chosen["alpha"])
-    return Tuned(alpha, float(chosen["weight"]), str(chosen["measure"]), float(chosen["value"]),
-                 reranker.copy(alpha=alpha), evidence)
-
-
-def _best(rows: pd.DataFrame, ties: str) -> pd.Series:
+def best_row(rows: pd.DataFrame, ties: str) -> pd.Series:
     """Returns the row with the highest value, ties resolved."""
     best = rows[rows["value"] == rows["value"].max()]
-    order = best.assign(size=best["alpha"].abs()).sort_values(["size", "weight"], ascending=ties == "smallest",
-                                                              kind="stable")
+    order = best.assign(size=best[_alpha_columns(best)].abs().sum(axis=1)).sort_values(
+        ["size", "weight"], ascending=ties == "smallest", kind="stable")
     return order.iloc[0]
+
+
+def _chosen(evidence: pd.DataFrame, weights: Sequence[float], order: str, ties: str) -> pd.Series:
+    rows = _counted(evidence)
+    if order == "joint":
+        return best_row(rows, ties)
+    best = best_row(rows[rows["weight"] == 1.0], ties)
+    at = (rows[_alpha_columns(rows)] == best[_alpha_columns(rows)]).all(axis=1)
+    return best_row(rows[at & rows["weight"].isin(weights)], ties)
+
+
+def _counted(evidence: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows that are chosen from: of several sets, their average."""
+    return evidence[evidence["collection"] == AVERAGE] if "collection" in evidence.columns else evidence
+
+
+def _alpha_columns(rows: pd.DataFrame) -> list[str]:
+    return [column for column in rows.columns if column == "alpha" or column.startswith("alpha.")]
+
+
+def _tuned(reranker: TaskArithReranker, chosen: pd.Series, evidence: pd.DataFrame,
+           error: pd.DataFrame | None) -> Tuned:
+    columns = _alpha_columns(evidence)
+    alpha: float | dict[str, float] = float(chosen["alpha"]) if columns == ["alpha"] else {
+        column.removeprefix("alpha."): float(chosen[column]) for column in columns}
+    return Tuned(alpha, float(chosen["weight"]), str(chosen["measure"]), float(chosen["value"]),
+                 reranker.copy(alpha=alpha), evidence, error)
+
+
+def _of(alpha: float | dict[str, float], column: str) -> float:
+    return alpha[column.removeprefix("alpha.")] if isinstance(alpha, dict) else alpha
+
+
+def _in_words(alpha: float | dict[str, float]) -> str:
+    if isinstance(alpha, dict):
+        return ", ".join(f"{value:g} {name}" for name, value in alpha.items())
+    return f"{alpha:g}"

@@ -1,0 +1,120 @@
+"""Development sets: first-stage runs with judgements, ready to be mixed and evaluated many times."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+from ir_measures import Measure
+
+from pyterrier_taskarith.comparison._frames import checked_qrels
+from pyterrier_taskarith.fusion import minmax
+from pyterrier_taskarith.measures import parse_measures
+
+#: What stands for the mean over development sets, each set counting the same (the paper's rule).
+AVERAGE = "average"
+#: A frame, or one for each development set by name.
+Frames: TypeAlias = pd.DataFrame | Mapping[str, pd.DataFrame]
+Measures: TypeAlias = str | Measure | Iterable[str | Measure]
+
+
+class Development:
+    """One development set.
+
+    Attributes:
+        run: The first stage's rows, one query's side by side.
+        labels: Measure -> label.
+    """
+
+    def __init__(self, run: pd.DataFrame, qrels: pd.DataFrame, measures: Measures, topics: pd.DataFrame | None,
+                 text_field: str) -> None:
+        """Checks and orders the run.
+
+        Raises:
+            TypeError: If the run is no frame.
+            ValueError: If the run repeats a document or lacks a column or rows, the topics have no rows, no query has
+                judgements, or a measure is unknown.
+        """
+        if not isinstance(run, pd.DataFrame):
+            raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
+        absent = [column for column in ("qid", "docno", "query", "score", text_field) if column not in run.columns]
+        if absent:
+            raise ValueError(f"the run lacks the columns {absent}; it needs qid, docno, query, score and {text_field}")
+        if not len(run):
+            raise ValueError("the run has no rows: the first stage found nothing for these queries")
+        if topics is not None and not len(topics):
+            raise ValueError("topics has no rows: there is nothing to tune on")
+        qrels = checked_qrels(qrels)
+        repeated = run[run.duplicated(["qid", "docno"])]
+        if len(repeated):
+            first = repeated.iloc[0]
+            raise ValueError(f"the run has document {first['docno']!r} twice for query {first['qid']!r} "
+                             f"({len(repeated)} such rows); drop duplicates")
+        self.run = run.sort_values("qid", kind="stable", ignore_index=True)
+        qids = self.run["qid"].to_numpy()
+        starts = np.flatnonzero(np.r_[True, qids[1:] != qids[:-1]])
+        self._qids = [str(qids[start]) for start in starts]
+        self._slices = [slice(start, end) for start, end in zip(starts, [*starts[1:], len(qids)], strict=True)]
+        docnos = self.run["docno"].astype(str).tolist()
+        self._docnos = [docnos[rows] for rows in self._slices]
+        self._first = minmax(self.run["qid"], self.run["score"])
+        self.labels = parse_measures(measures)
+        asked = set(map(str, qids if topics is None else topics["qid"]))
+        self.judged = qrels[qrels["qid"].isin(asked)]
+        if not len(self.judged):
+            raise ValueError("no query of the run has judgements in qrels; do their qids agree?")
+        self._evaluator = ir_measures.evaluator(list(self.labels), pt.model.to_ir_measures(self.judged))
+
+    def normalised(self, scores: np.ndarray | pd.Series) -> np.ndarray:
+        """Returns the re-ranker's scores of the run's rows, min–max normalised within each query."""
+        return minmax(self.run["qid"], pd.Series(np.asarray(scores)))
+
+    def evaluate(self, weight: float, neural: np.ndarray) -> Iterator[tuple[str, float]]:
+        """Yields (label, mean over queries) of the mix at a weight; ``neural`` is normalised."""
+        means = self._evaluator.calc_aggregate(self._mixed(weight, neural))
+        for measure, label in self.labels.items():
+            yield label, float(means[measure])
+
+    def evaluate_each(self, weight: float, neural: np.ndarray) -> Iterator[tuple[str, str, float]]:
+        """Yields (qid, label, value) of the mix at a weight."""
+        for metric in self._evaluator.iter_calc(self._mixed(weight, neural)):
+            yield metric.query_id, self.labels[metric.measure], float(metric.value)
+
+    def _mixed(self, weight: float, neural: np.ndarray) -> dict[str, dict[str, float]]:
+        mixed = (weight * neural + (1 - weight) * self._first).tolist()
+        return {qid: dict(zip(docnos, mixed[rows], strict=True))
+                for qid, docnos, rows in zip(self._qids, self._docnos, self._slices, strict=True)}
+
+
+def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Measures,
+                 text_field: str) -> dict[str, Development]:
+    """Makes one development set, under the name "", or several by their names.
+
+    Raises:
+        TypeError: If some of run, qrels and topics are by name and others are not.
+        ValueError: If they do not have the same names, or one is called "average"; and as :class:`Development`, with
+            the set's name.
+    """
+    several = isinstance(run, Mapping)
+    if several != isinstance(qrels, Mapping) or (topics is not None and several != isinstance(topics, Mapping)):
+        raise TypeError("of several development sets, give run, qrels and topics each as a dict by the sets' names; of "
+                        "one, give frames")
+    if not isinstance(run, Mapping):
+        return {"": Development(run, qrels, measures, topics, text_field)}  # type: ignore[arg-type]
+    for name, frames in (("qrels", qrels), ("topics", topics)):
+        if isinstance(frames, Mapping) and frames.keys() != run.keys():
+            raise ValueError(f"run has the development sets {list(run)} and {name} has {list(frames)}: give both for "
+                             "each set")
+    if not run or AVERAGE in run:
+        raise ValueError(f"run has the development sets {list(run)}: give at least one, and none called {AVERAGE!r}, "
+                         "which is their mean's name")
+    found = {}
+    for name, frame in run.items():
+        try:
+            found[name] = Development(frame, qrels[name], measures, topics[name] if topics is not None else None,
+                                      text_field)
+        except ValueError as error:
+            raise ValueError(f"development set {name!r}: {error}") from error
+    return found

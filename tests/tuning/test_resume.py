@@ -1,0 +1,137 @@
+"""A sweep that was killed goes on from its file and ends in the same frame; a file of another sweep is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pandas as pd
+import pytest
+
+from pyterrier_taskarith import TaskArithReranker, sweep, tune
+from tests.factories import bert_triple
+from tests.tuning._small import small_qrels, small_run
+
+ALPHAS, WEIGHTS = [0.0, 0.3, 0.6, 0.9], [0.0, 0.3, 1.0]
+
+
+@pytest.fixture(scope="module")
+def triple(tmp_path_factory):
+    return bert_triple(tmp_path_factory.mktemp("triple"))
+
+
+def reranker(triple, **options):
+    return TaskArithReranker(str(triple.ranker), str(triple.domain), str(triple.base), verbose=False, **options)
+
+
+def swept(triple, file, alphas=ALPHAS, weights=WEIGHTS, run=None, qrels=None, **options):
+    r = reranker(triple, **options)
+    return r, sweep(r, small_run(3) if run is None else run, small_qrels() if qrels is None else qrels, alphas=alphas,
+                    weights=weights, resume=file, verbose=False)
+
+
+def scored(r):
+    return r.model.scorer.pairs_scored if r._loaded else 0
+
+
+KILLED = """
+    import sys
+    from tests.tuning import test_resume
+    from tests.factories import Triple
+    from pathlib import Path
+    from pyterrier_taskarith.tuning import _sweep
+    original = _sweep.rows_of
+    def slow(*arguments):
+        rows = original(*arguments)
+        print("scored", flush=True)
+        import time; time.sleep(0.3)
+        return rows
+    _sweep.rows_of = slow
+    folder = Path(sys.argv[1])
+    test_resume.swept(Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
+"""
+
+
+def test_a_killed_sweep_resumes_and_gives_the_identical_frame(triple, tmp_path):
+    _, whole = swept(triple, None)
+    file = tmp_path / "sweep.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file)],
+                               stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
+    for _ in range(2):
+        assert process.stdout.readline() == b"scored\n"
+    deadline = time.monotonic() + 10
+    while len(file.read_bytes().splitlines()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = len(file.read_bytes().splitlines()) - 1
+    assert 1 <= finished < len(ALPHAS)
+    r, resumed = swept(triple, file, max_length=None)
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+    again, same = swept(triple, file)
+    pd.testing.assert_frame_equal(same, whole, check_exact=True)
+
+
+def test_what_is_finished_is_not_scored_again_and_more_alphas_are_added(triple, tmp_path, monkeypatch):
+    file = tmp_path / "sweep.jsonl"
+    _, first = swept(triple, file, alphas=[0.0, 0.3])
+    asked = []
+    original = TaskArithReranker.transform
+    monkeypatch.setattr(TaskArithReranker, "transform", lambda self, frame: asked.append(self.alpha) or original(self,
+                                                                                                              frame))
+    _, more = swept(triple, file, alphas=[0.9, 0.0, 0.3])
+    assert asked == [0.9]
+    pd.testing.assert_frame_equal(more[more["alpha"] != 0.9].reset_index(drop=True), first, check_exact=True)
+
+
+def test_a_line_that_was_cut_is_done_again(triple, tmp_path):
+    file = tmp_path / "sweep.jsonl"
+    _, whole = swept(triple, file)
+    file.write_bytes(file.read_bytes()[:-25])
+    _, resumed = swept(triple, file)
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+    assert all(json.loads(line) for line in file.read_text().splitlines())
+
+
+@pytest.mark.parametrize(("change", "what"), [
+    ({"weights": [0.0, 1.0]}, "weights of the mix"),
+    ({"run": small_run(3).assign(text="other")}, "run"),
+    ({"run": small_run(3).assign(score=0.0)}, "run"),
+    ({"qrels": small_qrels((1,))}, "judgements"),
+    ({"max_length": 16}, "arguments of the re-ranker"),
+])
+def test_a_file_of_another_sweep_is_refused_by_what_differs(triple, tmp_path, change, what):
+    file = tmp_path / "sweep.jsonl"
+    swept(triple, file, alphas=[0.0])
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=f"holds another sweep; different: {what}"):
+        swept(triple, file, alphas=[0.0], **change)
+    assert file.read_bytes() == before
+
+
+def test_other_weights_of_a_model_are_noticed(triple, tmp_path, tmp_path_factory):
+    file = tmp_path / "sweep.jsonl"
+    swept(triple, file, alphas=[0.0])
+    other = bert_triple(tmp_path_factory.mktemp("other"), seed=5)
+    with pytest.raises(ValueError, match="different: Θ_T's weights, task vectors"):
+        swept(other, file, alphas=[0.0])
+
+
+@pytest.mark.parametrize("content", ["a diary\n", '{"format": 99, "sweep": {}}\n', "[]\n", "\xff\n"])
+def test_a_file_of_something_else_is_left_alone(triple, tmp_path, content):
+    file = tmp_path / "notes.txt"
+    file.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match="no file of a sweep"):
+        swept(triple, file, alphas=[0.0])
+    assert file.read_text(encoding="latin-1") == content
+
+
+def test_tune_resumes_too(triple, tmp_path):
+    file = tmp_path / "tune.jsonl"
+    settings = {"alphas": ALPHAS, "weights": WEIGHTS, "resume": file, "verbose": False}
+    first = tune(reranker(triple), small_run(3), small_qrels(), **settings)
+    second = tune(reranker(triple), small_run(3), small_qrels(), **settings)
+    assert (first.alpha, first.weight, first.value) == (second.alpha, second.weight, second.value)
