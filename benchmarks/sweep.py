@@ -210,7 +210,7 @@ def main():
     """Prints the tables; the exit status tells whether all exact systems chose the same setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--depth", type=int, default=20, help="documents of a query, for the times")
+    parser.add_argument("--depth", type=int, default=25, help="documents of a query, for the times")
     parser.add_argument("--timed", metavar="FOLDER", help="a collection to time on, instead of the demo's")
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()  # the peer's loads would each report what the base lacks
