@@ -129,7 +129,8 @@ def scorings(system, dev):
     return system.model.scorer.texts_embedded / (dev.run["query"].nunique() + dev.run["text"].nunique())
 
 
-SYSTEMS = {"pt.GridSearch, plain re-ranker": peer_grid, "tune, exact": exact, "tune, five nodes": nodes,
+NODES = "tune, five nodes"
+SYSTEMS = {"pt.GridSearch, plain re-ranker": peer_grid, "tune, exact": exact, NODES: nodes,
            "pt.GridSearch, TaskArithReranker": our_grid}
 
 
@@ -209,7 +210,7 @@ def main():
     """Prints the tables; the exit status tells whether all exact systems chose the same setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--depth", type=int, default=20, help="documents of a query, for the times")
+    parser.add_argument("--depth", type=int, default=25, help="documents of a query, for the times")
     parser.add_argument("--timed", metavar="FOLDER", help="a collection to time on, instead of the demo's")
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()  # the peer's loads would each report what the base lacks
@@ -224,9 +225,9 @@ def main():
     for folder in folders:
         show_fidelity(apart(first_stage, folder).top(DEEP))
     print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes in all.")
-    settings = {name: found[:2] for name, found in chosen.items()}
+    settings = {name: found[:2] for name, found in chosen.items() if name != NODES}
     if len(set(settings.values())) > 1:
-        sys.exit(f"the systems chose different settings (α, weight): {settings}")
+        sys.exit(f"systems that are exact chose different settings (α, weight): {settings}")
 
 
 if __name__ == "__main__":
