@@ -111,6 +111,23 @@ def test_names_that_are_markup_stay_names(hits):
     assert "<b>a|b</b>" in texts and "50% & $x_1$" in texts
 
 
+def test_latex_takes_no_name_for_an_argument_of_the_row_before(hits):
+    qrels, one = hits([1, 0, 0])
+    _, other = hits([1, 1, 0])
+    rows = compare({"[1] a": one, "* b": other}, qrels, "P_1").to_latex().splitlines()
+    assert rows[4].startswith("{}[1] a & ") and rows[5].startswith("{}* b & ")
+    assert not any(line.startswith(("[", "*")) for line in rows[:7])
+
+
+def test_a_line_break_in_a_name_breaks_no_row(hits):
+    qrels, one = hits([1, 0, 0])
+    _, other = hits([1, 1, 0])
+    broken, whole = (compare({f"BM25{gap}(k1 = 1)": one, f"Θ'{gap}tuned": other}, qrels, "P_1") for gap in ("\n", " "))
+    for written in ("to_text", "to_markdown", "to_latex", "to_html"):
+        assert getattr(broken, written)(details=True) == getattr(whole, written)(details=True)
+    assert broken.in_words() == whole.in_words()
+
+
 def test_one_baseline_and_one_query_are_said_in_the_singular(hits):
     qrels, one = hits([0])
     _, other = hits([1])
@@ -138,13 +155,15 @@ def test_signs_intervals_and_p_values():
     ("Θ_T", r"$\Theta_{T}$"), ("Θ'", r"$\Theta'$"), ("Θ′ (α = 1)", r"$\Theta'$ ($\alpha$ = 1)"),
     ("Θ₁₀", r"$\Theta_{10}$"),
     ("Θ_T + λτ_D", r"$\Theta_{T}$ + $\lambda$$\tau_{D}$"), ("ndcg_cut_10", r"ndcg\_cut\_10"),
-    (r"a\b~c^d#{e}", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\#\{e\}")])
+    (r"a\b~c^d#{e}", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\#\{e\}"),
+    ("<.0001 a|b >", r"\textless{}.0001 a\textbar{}b \textgreater{}")])
 def test_latex_names(name, expected):
     assert latex(name) == expected
 
 
 @pytest.mark.parametrize(("name", "expected"), [
     ("Θ_T ndcg_cut_10", "Θ_T ndcg_cut_10"), ("_private_", r"\_private\_"), ("`a` *b* ~c~", r"\`a\` \*b\* \~c\~"),
-    ("[-.1, +.2]", "[-.1, +.2]"), ("[text](url)", r"[text\](url)")])
+    ("[-.1, +.2]", "[-.1, +.2]"), ("[text](url)", r"[text\](url)"),
+    ("R&D &lt; &#39; x", r"R&D \&lt; \&#39; x")])
 def test_markdown_names(name, expected):
     assert markdown(name) == expected
