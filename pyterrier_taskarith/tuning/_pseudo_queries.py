@@ -88,7 +88,11 @@ def _apart(title: str, text: str) -> tuple[str, str, str]:
     if not title:
         return "", text, text
     if text.startswith(title) and not text[len(title):len(title) + 1].isalnum():
-        return title, text[len(title):].lstrip(), text
+        body = text[len(title):].lstrip()
+        # "Berlin" before "Berlin is a city": the subject of a sentence, not the title in front of the body.
+        subject = len(_words(title)) < SHORTEST and body[:1].islower() and text != text.lower()
+        if not subject:
+            return title, body, text
     return title, text, f"{title} {text}"
 
 
@@ -220,7 +224,7 @@ def candidate_run(pseudo: PseudoQueries, *, seed: int, stems: Callable[[str], se
     with tempfile.TemporaryDirectory(prefix="taskarith-") as folder, warnings.catch_warnings():
         # A pseudo-query of stop words alone finds nothing, and is left out with those whose target is not found.
         warnings.filterwarnings("ignore", message="Skipping empty query")
-        run = first_stage(pseudo.texts, f"{folder}/bodies", num_results=CANDIDATES)(pseudo.queries)
+        run = first_stage(pseudo.texts, f"{folder}/bodies", num_results=CANDIDATES).transform(pseudo.queries)
     run["target"] = run["qid"] == run["docno"]
     run = run[run.groupby("qid", sort=False)["target"].transform("any")]
     stems, random = stems or terrier_stems(), _random(seed, "mask")

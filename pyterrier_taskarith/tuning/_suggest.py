@@ -171,8 +171,8 @@ def suggest_alpha(reranker: TaskArithReranker, corpus: pd.DataFrame | Iterable[M
         caveats.append("without a corpus, the overlap with the first stage (C) decides alone: a weaker fall-back")
     else:
         if trained_on_corpus:
-            caveats.append("the domain model was trained on this corpus: random sentences (B) are left out, which would "
-                           "reward memory; titles (A) may do so too")
+            caveats.append("the domain model was trained on this corpus: random sentences (B) are left out, which "
+                           "would reward memory; titles (A) may do so too")
         wanted = [name for name in PSEUDO if name == "A" or not trained_on_corpus]
         runs |= _pseudo_runs(read, wanted, documents, seed, caveats)
     if queries is None:
@@ -213,8 +213,8 @@ def _pseudo_runs(corpus: pd.DataFrame, wanted: Sequence[str], documents: int, se
             caveats.append(f"few documents: {name} has {count} pseudo-queries, from {len(pseudo.queries)} of "
                            f"{len(corpus)} documents; below {FEW_DOCUMENTS}, chance decides much")
     if not runs:
-        raise ValueError(f"none of the {len(corpus)} documents gave a pseudo-query: they need a title of two words and a "
-                         "body, or two sentences, that BM25 can find them by; are the texts too short?")
+        raise ValueError(f"none of the {len(corpus)} documents gave a pseudo-query: they need a title of two words and "
+                         "a body, or two sentences, that BM25 can find them by; are the texts too short?")
     return runs
 
 
@@ -226,7 +226,7 @@ def _real_run(queries: pd.DataFrame, corpus: pd.DataFrame | None, first_stage: p
     if not len(queries):
         raise ValueError("queries has no rows; leave it out to suggest an α without them")
     if first_stage is not None:
-        run = first_stage(queries)
+        run = first_stage.transform(queries)
         absent = [name for name in ("qid", "docno", "score", text_field) if name not in run.columns]
         if absent:
             raise ValueError(f"the results of first_stage lack {absent}; end it with pt.text.get_text, or with what "
@@ -235,7 +235,7 @@ def _real_run(queries: pd.DataFrame, corpus: pd.DataFrame | None, first_stage: p
     else:
         with tempfile.TemporaryDirectory(prefix="taskarith-") as folder:
             run = build_first_stage(corpus[["docno", "text"]], f"{folder}/texts",  # type: ignore[index]
-                                    num_results=CANDIDATES)(queries[["qid", "query"]])
+                                    num_results=CANDIDATES).transform(queries[["qid", "query"]])
     if not len(run):
         raise ValueError("the first stage found nothing for these queries")
     # As it was asked: a first stage for Terrier may have stripped its signs.
@@ -272,7 +272,8 @@ def _suggestion(reranker: TaskArithReranker, grid: np.ndarray, criteria: Mapping
     low, high = np.quantile(drawn, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], method="nearest")
     spread = Spread(float(drawn.std()), float(low), float(high), resamples)
     if not total.any():
-        caveats.append("α changes nothing that these criteria measure: the curve is flat, and the smallest α is returned")
+        caveats.append("α changes nothing that these criteria measure: the curve is flat, and the smallest α is "
+                       "returned")
     elif high - low > (grid[-1] - grid[0]) / 2:
         caveats.append(f"large spread: over resampled queries α goes from {low:g} to {high:g}, more than half of the "
                        "grid; more documents or queries would narrow it, a few judged queries decide better")
