@@ -27,10 +27,11 @@ OUT = Path(__file__).parent / "results" / "suggest_alpha.md"
 MEASURE = nDCG @ 10
 FIXED = (0.0, 0.3, 0.5, 1.0)
 
-NO_MEMORY = ("Θ_D saw docstrings of other packages only; those that share 13 consecutive words with this collection were "
-             "left out of its training. B is sound here.")
-UNKNOWN = ("Θ_D was adapted to biomedical text without labels. Its card does not say whether these abstracts were among "
-           "that text, so B may reward memory here: see the row without B, which is what `trained_on_corpus=True` does.")
+NO_MEMORY = ("Θ_D saw docstrings of other packages only; those that share 13 consecutive words with this collection "
+             "were left out of its training. B is sound here.")
+UNKNOWN = ("Θ_D was adapted to biomedical text without labels. It is not stated whether these abstracts were among "
+           "that text. If they were, B rewards memory: see the row without B, which is what `trained_on_corpus=True` "
+           "does.")
 FOREIGN = "Θ_D was adapted to Python docstrings, and saw none of these abstracts: a vector of the wrong domain."
 
 

@@ -23,7 +23,7 @@ from tests.pipelines._real_text import documents as real_documents
 CORPUS = pd.DataFrame([
     ("d1", "Cold rivers freeze", "Water becomes ice below zero. COLD rivers freeze! Fish survive under it."),
     ("d2", "Storms", "Storms move over the sea. They bring rain to the coast in every cold season of the year."),
-    ("d3", "Warm seas", "Warm seas Storms feed on them. Their water rises as vapour. It cools."),  # begins with its title
+    ("d3", "Warm seas", "Warm seas Storms feed on them. Their water rises as vapour. It cools."),  # in front
     ("d4", "", "One sentence and nothing else"),
     ("d5", None, "First sentence here.\n\nSecond part e.g. with an abbreviation. Third."),
 ], columns=["docno", "title", "text"])
