@@ -130,7 +130,7 @@ def test_of_equal_sums_the_smallest_alpha_is_best():
 def test_the_bootstrap_is_that_of_a_loop_over_drawn_queries():
     random = np.random.default_rng(6)
     alphas = np.array([0, 0.5, 1.0])
-    criteria = {"A": random.random((15, 3)), "C": random.random((40, 3))}
+    criteria = {"A": 5 * random.random((15, 3)), "C": random.random((40, 3))}
     loop = []
     for _ in range(2000):
         total = np.zeros(3)
