@@ -151,11 +151,11 @@ class Race:
               "|---|---|---|---|---|---|---|---|---|---|")
         for name, figures in self.figures.items():
             seconds, memory = statistics.median(first for first, _ in figures), max(second for _, second in figures)
-            cells = [f"{seconds:.2f}", *(self._ratio(peer, name) for peer in PEERS), f"{seconds - least:.2f}",
-                     *(self._ratio(peer, name, least) for peer in PEERS), f"{4 * size / GB / (seconds - least):.2f}",
-                     f"{memory / GB:.2f}", f"{(memory - peak) / GB:.2f}"]
-            if name == TORCH:
-                cells = [f"{seconds:.2f}", *[""] * 6, f"{memory / GB:.2f}", ""]
+            above = seconds - least
+            cells = [f"{seconds:.2f}", *[""] * 6, f"{memory / GB:.2f}", ""] if name == TORCH else [
+                f"{seconds:.2f}", *(self._ratio(peer, name) for peer in PEERS), f"{above:.2f}",
+                *(self._ratio(peer, name, least) for peer in PEERS), f"{4 * size / GB / above:.2f}",
+                f"{memory / GB:.2f}", f"{(memory - peak) / GB:.2f}"]
             print(f"| {' | '.join([name, *cells])} |", flush=True)
 
     def _ratio(self, peer, name, least=0.0):
@@ -166,24 +166,24 @@ class Race:
         return f"{statistics.median((theirs[0] - least) / (ours[0] - least) for theirs, ours in pairs):.2f}"
 
 
-def race(title, triple, folder, given, dtype):
-    """Runs and prints one race, then what the merge must keep: α = 0, and the precision of each output dtype."""
+def race(title, triple, folder, given, dtype, outputs):
+    """Runs and prints one race, then what the merge must keep: α = 0, and the precision of output dtypes."""
     size = sum(path.stat().st_size for path in triple.ranker.glob("*.safetensors"))
     print(f"\n### {title}: 3 × {size / GB:.2f} GB read, {size / GB:.2f} GB written\n", flush=True)
     made = Race(triple, folder, given.mergekit, dtype)
     made.rounds(given.rounds)
     made.table()
-    exact(made)
+    exact(made, outputs)
 
 
-def exact(made):
-    """Prints whether α = 0 gives Θ_T's bytes, and how exact each output dtype is."""
+def exact(made, outputs):
+    """Prints whether α = 0 gives Θ_T's bytes, and how exact output dtypes are."""
     made.ours(0.0, "")
     differ = differing_tensors(made.out, made.triple.ranker)
     print(f"\nα = 0: {differ} tensors differ from Θ_T's bytes.\n")
     print("| output | weights not rounded to the nearest, % | largest distance from the rounded exact value, units in "
           "the last place |\n|---|---|---|")
-    for dtype in ("float32", "bfloat16", "float16"):
+    for dtype in outputs:
         status, _, _ = made.ours(ALPHA, dtype)
         if status:
             raise SystemExit(f"saving in {dtype} failed: {made.log()}")
@@ -251,20 +251,23 @@ def main():
         print(f"Peer: {_mergekit.version(given.mergekit)}.")
     print(f"\nWhole processes, start to end, α = {ALPHA}, {given.rounds} alternated rounds after one that fills the "
           "page cache.")
-    cases = [("t5", "T5 1.1 base's shape, float32", lambda folder: t5(folder, "1.1"), given.mergekit, "float32"),
-             ("t5", "T5 1.0 base's shape, float32", lambda folder: t5(folder, "1.0"), None, "float32"),
-             ("llama", "Llama's shape, 1.74 billion parameters, bfloat16, sharded", llama, given.mergekit, "bfloat16")]
+    every = ("float32", "bfloat16", "float16")
+    cases = [("t5", "T5 1.1 base's shape, float32", lambda folder: t5(folder, "1.1"), given.mergekit, every),
+             ("t5", "T5 1.0 base's shape, float32", lambda folder: t5(folder, "1.0"), None, every),
+             ("llama", "Llama's shape, 1.74 billion parameters, bfloat16, sharded", llama, given.mergekit,
+              ("bfloat16",))]
     if given.large:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             seven_billion(Path(folder), given)
         return
-    for name, title, make, peer, dtype in cases:
+    for name, title, make, peer, outputs in cases:
         if given.only in (None, name):
             with tempfile.TemporaryDirectory(dir=given.folder) as folder:
                 triple = make(Path(folder) / "triple")
                 if given.mergekit and peer is None:
                     failure(triple, Path(folder), given)
-                race(title, triple, Path(folder), argparse.Namespace(**{**vars(given), "mergekit": peer}), dtype)
+                race(title, triple, Path(folder), argparse.Namespace(**{**vars(given), "mergekit": peer}), outputs[0],
+                     outputs)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from benchmarks.scoring import gflops
 from pyterrier_taskarith import Mix, TaskArithReranker, tune
 from pyterrier_taskarith.demo import demo_models, open_demo
 from pyterrier_taskarith.fusion import minmax
-from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS
-from pyterrier_taskarith.tuning._nodes import AlphaCurve, kendall
+from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, AlphaCurve
+from pyterrier_taskarith.tuning._nodes import kendall
 
 MEASURE = nDCG @ 10
 QUERIES, DEEP = 50, 100
@@ -116,12 +116,8 @@ def exact(dev):
 
 def nodes(dev):
     system = reranker()
-    curve, evaluator = AlphaCurve(system, dev.run, verbose=False), Evaluator(dev)
-    grid = [(evaluator.mean(weight, curve.scores(alpha)), alpha) for alpha in ALPHAS for weight in WEIGHTS]
-    alpha = max(grid, key=lambda found: found[0])[1]
-    scores = system.copy(alpha=alpha).transform(dev.run)["score"].to_numpy()
-    value, weight = max(((evaluator.mean(weight, scores), weight) for weight in WEIGHTS), key=lambda found: found[0])
-    return alpha, weight, value, scorings(system, dev)
+    tuned = tune(system, dev.run, dev.qrels, topics=dev.topics, measure=MEASURE, nodes=NODES, verbose=False)
+    return tuned.alpha, tuned.weight, tuned.value, scorings(system, dev)
 
 
 def scorings(system, dev):
@@ -129,8 +125,8 @@ def scorings(system, dev):
     return system.model.scorer.texts_embedded / (dev.run["query"].nunique() + dev.run["text"].nunique())
 
 
-NODES = "tune, five nodes"
-SYSTEMS = {"pt.GridSearch, plain re-ranker": peer_grid, "tune, exact": exact, NODES: nodes,
+BY_NODES = "tune, five nodes"
+SYSTEMS = {"pt.GridSearch, plain re-ranker": peer_grid, "tune, exact": exact, BY_NODES: nodes,
            "pt.GridSearch, TaskArithReranker": our_grid}
 
 
@@ -225,7 +221,7 @@ def main():
     for folder in folders:
         show_fidelity(apart(first_stage, folder).top(DEEP))
     print(f"\n{(time.perf_counter() - start) / 60:.1f} minutes in all.")
-    settings = {name: found[:2] for name, found in chosen.items() if name != NODES}
+    settings = {name: found[:2] for name, found in chosen.items() if name != BY_NODES}
     if len(set(settings.values())) > 1:
         sys.exit(f"systems that are exact chose different settings (α, weight): {settings}")
 

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
     from pyterrier_taskarith.artifact import MergedModel
     from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
-    from pyterrier_taskarith.comparison import Comparison, compare, from_experiment
+    from pyterrier_taskarith.comparison import Comparison, compare, from_experiment, plot_grid
     from pyterrier_taskarith.fusion import MinMax, Mix
     from pyterrier_taskarith.inspection import Inspection, inspect_merge
     from pyterrier_taskarith.reranker import TaskArithReranker
     from pyterrier_taskarith.scorers import ScorerError
-    from pyterrier_taskarith.tuning import Tuned, plot_alpha, sweep, tune
+    from pyterrier_taskarith.tuning import (
+        AlphaCurve,
+        Suggestion,
+        Tuned,
+        line_up,
+        plot_alpha,
+        suggest_alpha,
+        sweep,
+        tune,
+        tune_each,
+    )
 
 #: Module -> its names. They are imported at first use: torch and PyTerrier take seconds, which ``taskarith --help`` and
 #: a merge need not wait for.
@@ -27,18 +37,20 @@ _NAMES = {
     "arithmetic": ("Merge", "MergeError", "MergePlan", "TaskVector"),
     "artifact": ("MergedModel",),
     "checkpoints": ("Checkpoint", "CheckpointError"),
-    "comparison": ("Comparison", "compare", "from_experiment"),
+    "comparison": ("Comparison", "compare", "from_experiment", "plot_grid"),
     "fusion": ("MinMax", "Mix"),
     "inspection": ("Inspection", "inspect_merge"),
     "reranker": ("TaskArithReranker",),
     "scorers": ("ScorerError",),
-    "tuning": ("Tuned", "plot_alpha", "sweep", "tune"),
+    "tuning": ("AlphaCurve", "Suggestion", "Tuned", "line_up", "plot_alpha", "suggest_alpha", "sweep", "tune",
+               "tune_each"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ["Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError", "MergePlan",
-           "MergedModel", "MinMax", "Mix", "ScorerError", "TaskArithReranker", "TaskVector", "Tuned", "compare",
-           "from_experiment", "inspect_merge", "plot_alpha", "sweep", "tune"]
+__all__ = ["AlphaCurve", "Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError",
+           "MergePlan", "MergedModel", "MinMax", "Mix", "ScorerError", "Suggestion", "TaskArithReranker", "TaskVector",
+           "Tuned", "compare", "from_experiment", "inspect_merge", "line_up", "plot_alpha", "plot_grid",
+           "suggest_alpha", "sweep", "tune", "tune_each"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
