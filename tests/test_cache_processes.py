@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pyterrier_taskarith import cache as module
-from pyterrier_taskarith.cache import CacheError, CachedSetting, ScoreCache
+from pyterrier_taskarith.cache import CachedSetting, CacheError, ScoreCache
 
 SETTING = CachedSetting(b"T" * 16, "org/ranker", "Θ_T", "BiEncoder, float32")
 
