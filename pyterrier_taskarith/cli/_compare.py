@@ -18,7 +18,7 @@ TESTS = ("t", "wilcoxon", "fisher")
 CORRECTIONS = ("bonferroni", "holm")
 NONE = "none"
 FORMATS = ("text", "markdown", "latex", "html")
-#: Commas that part measures: those that stand in no parentheses, as nDCG(dcg='exp-log2',judged_only=True)@10 has them.
+#: Commas that part measures: those that stand in no parentheses, as AP(rel=2,judged_only=True) has one.
 _COMMA = re.compile(r",(?![^()]*\))")
 
 

@@ -7,7 +7,7 @@ called NA is lost, a quotation mark swallows lines, and a line with a field too 
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ir_measures
 import pandas as pd
@@ -113,7 +113,7 @@ def read_topics(path: str | Path) -> pd.DataFrame:
         start = file.read(4096).decode("utf-8-sig", "ignore").lstrip()
     queries: dict[str, str] = {}
     if start.startswith("<"):
-        form = "trec" if "<top>" in start.lower() else "trecxml"
+        form: Literal["trec", "trecxml"] = "trec" if "<top>" in start.lower() else "trecxml"
         try:
             for topic in pt.io.read_topics(str(path), form).itertuples():
                 _add_query(queries, topic.qid, topic.query, str(path))
@@ -169,8 +169,8 @@ def with_queries_and_texts(run: pd.DataFrame, topics: pd.DataFrame, documents: p
     unknown = made[made["text"].isna()]
     if len(unknown):
         raise ValueError(f"{path}, line {unknown.index[0]}: document {unknown['docno'].iloc[0]!r} is not among the "
-                         f"{len(documents)} documents, and {len(unknown) - 1} further rows have none either; were these "
-                         "results retrieved from other documents?")
+                         f"{len(documents)} documents, and {len(unknown) - 1} further rows have none either; were "
+                         "these results retrieved from other documents?")
     return made.reset_index(drop=True)
 
 

@@ -87,7 +87,8 @@ def test_a_folder_without_scores_is_an_error_and_stays_as_it_is(printed, tmp_pat
 
 
 def test_it_needs_no_model_library(kept, tmp_path):
-    script = (f"import sys\nfrom pyterrier_taskarith.cli import main\nassert main(['cache', {str(tmp_path / 'scores')!r}]) "
-              "== 0\nassert not set(sys.modules) & {'torch', 'transformers', 'pyterrier', 'pandas', 'numpy'}\n")
+    script = ("import sys\nfrom pyterrier_taskarith.cli import main\n"
+              f"assert main(['cache', {str(tmp_path / 'scores')!r}]) == 0\n"
+              "assert not set(sys.modules) & {'torch', 'transformers', 'pyterrier', 'pandas', 'numpy'}\n")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -81,8 +81,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path, reader):
 
 TOPICS = {
     "topics.tsv": "q1\tgrowth: of cells?\nq2\t a/b \n",
-    "topics.trec": "<top>\n<num> Number: q1\n<title> growth: of cells?\n</top>\n\n<top>\n<num>q2</num>\n<title>a/b</title>"
-                   "\n<desc> Description: more\n</top>\n",
+    "topics.trec": "<top>\n<num> Number: q1\n<title> growth: of cells?\n</top>\n\n"
+                   "<top>\n<num>q2</num>\n<title>a/b</title>\n<desc> Description: more\n</top>\n",
     "topics.xml": '<topics><topic number="q1"><query>growth: of cells?</query></topic>'
                   '<topic number="q2"><query>a/b</query></topic></topics>',
     "queries.jsonl": '{"_id": "q1", "text": "growth: of cells?"}\n{"_id": "q2", "text": "a/b", "metadata": {}}\n',
