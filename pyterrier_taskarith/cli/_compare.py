@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ MEASURES = "P@10,nDCG@3,nDCG@10,AP@100"
 #: The names that `compare` knows; not imported from it, so that --help need not wait for SciPy.
 TESTS = ("t", "wilcoxon", "fisher")
 CORRECTIONS = ("bonferroni", "holm")
+INTERVALS = ("t", "bootstrap")
 NONE = "none"
 FORMATS = ("text", "markdown", "latex", "html")
 #: Commas that part measures: those that stand in no parentheses, as AP(rel=2,judged_only=True) has one.
@@ -47,9 +49,13 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--comparisons", metavar="N", type=int,
                         help="how many to correct for; if left out, the runs tested in a measure")
     parser.add_argument("--confidence", metavar="C", type=float, default=0.99, help="0.99 if left out")
+    parser.add_argument("--interval", choices=INTERVALS, default=INTERVALS[0],
+                        help="confidence intervals of the mean difference: Student's or the bootstrap's; t if left out")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="text if left out")
     parser.add_argument("--table-only", action="store_true", help="print neither the tests nor the conclusion")
     parser.add_argument("--csv", metavar="FILE", help="write every run's value for each query and measure")
+    parser.add_argument("--plot", metavar="FILE", help="draw the best tested run's difference to the best baseline, "
+                                                       "query by query, in the first measure (PNG, PDF, SVG)")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -59,7 +65,10 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a line of a file, a name or a measure is not as it should be.
+        ImportError: If there is no matplotlib to plot with.
     """
+    if given.plot and find_spec("matplotlib") is None:
+        raise ImportError("--plot needs matplotlib: pip install matplotlib")
     files = [named_file(text) for text in given.runs]
     from pyterrier_taskarith.cli._files import read_qrels, read_run, read_topics
     from pyterrier_taskarith.comparison import compare
@@ -71,10 +80,12 @@ def run(given: argparse.Namespace) -> None:
                          [measure.strip() for measure in _COMMA.split(given.measures)], topics=topics,
                          baselines=_baselines(given.baselines, names), test=given.test,
                          correction=None if given.correction == NONE else given.correction,
-                         n_comparisons=given.comparisons, confidence=given.confidence)
+                         n_comparisons=given.comparisons, confidence=given.confidence, interval=given.interval)
     print(report(comparison, given.format, table_only=given.table_only))
     if given.csv:
         comparison.per_query.to_csv(given.csv, index=False)
+    if given.plot:
+        comparison.plot_differences(path=given.plot)
 
 
 def report(comparison: "Comparison", form: str, *, table_only: bool = False) -> str:

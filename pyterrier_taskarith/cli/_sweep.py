@@ -55,6 +55,7 @@ def add_to(commands: Commands) -> None:
                            "smallest if left out")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each α and weight")
     parser.add_argument("--plot", metavar="FILE", help="draw the α curves (PNG, PDF, SVG)")
+    parser.add_argument("--heat-map", metavar="FILE", help="draw the value of each α and weight")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -66,9 +67,10 @@ def run(given: argparse.Namespace) -> None:
         ValueError: If a file, the models or the grid are not as they should be.
     """
     check_development(given)
-    if given.plot and find_spec("matplotlib") is None:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib")
+    if (given.plot or given.heat_map) and find_spec("matplotlib") is None:
+        raise ImportError("--plot and --heat-map need matplotlib: pip install matplotlib")
     reranker, arguments = reranker_of(given)
+    from pyterrier_taskarith.comparison import plot_grid
     from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS, plot_alpha, tune
 
     data = development_of(given)
@@ -77,9 +79,12 @@ def run(given: argparse.Namespace) -> None:
     print(report(tuned, data, arguments))
     if given.csv:
         tuned.evidence.to_csv(given.csv, index=False)
+    chosen = (tuned.alpha, tuned.weight)
+    if given.heat_map:
+        plot_grid(tuned.evidence, chosen=chosen, path=given.heat_map)
     if given.plot:
         first = tuned.evidence.loc[tuned.evidence["weight"] == 0, "value"]
-        plot_alpha(tuned.evidence, chosen=(tuned.alpha, tuned.weight), title=data.name, path=given.plot,
+        plot_alpha(tuned.evidence, chosen=chosen, title=data.name, path=given.plot,
                    levels={"first stage": float(first.iloc[0])} if len(first) else None)
 
 

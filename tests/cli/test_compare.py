@@ -9,6 +9,7 @@ import pytest
 
 from pyterrier_taskarith import compare
 from pyterrier_taskarith.cli import _compare
+from pyterrier_taskarith.comparison._intervals import INTERVALS
 from pyterrier_taskarith.comparison._procedure import CORRECTIONS
 from pyterrier_taskarith.comparison._significance import TESTS
 
@@ -58,6 +59,7 @@ def test_the_default_is_the_papers_table_tests_and_conclusion(printed, folder, r
     (["--test", "wilcoxon"], {"test": "wilcoxon"}),
     (["--test", "fisher", "--correction", "holm"], {"test": "fisher", "correction": "holm"}),
     (["--correction", "none", "--confidence", "0.95"], {"correction": None, "confidence": 0.95}),
+    (["--interval", "bootstrap"], {"interval": "bootstrap"}),
     (["--comparisons", "7", "--baselines", "Θ' (α = 1)"], {"n_comparisons": 7, "baselines": "Θ' (α = 1)"}),
 ])
 def test_the_procedure_is_passed_on(printed, folder, runs, qrels, options, arguments):
@@ -93,6 +95,12 @@ def test_runs_without_a_name_have_their_file_s(printed, folder):
 def test_the_csv_has_a_value_for_each_run_query_and_measure(printed, folder, runs, qrels):
     assert printed("compare", *GIVEN, "--baselines", "BM25,Θ_T", "--csv", "out.csv")[0] == 0
     pd.testing.assert_frame_equal(pd.read_csv("out.csv"), compare(runs, qrels, PAPER, baselines=BASELINES).per_query)
+
+
+def test_the_plot_is_an_image(printed, folder):
+    pytest.importorskip("matplotlib")
+    assert printed("compare", *GIVEN, "--baselines", "BM25,Θ_T", "--plot", "out.png")[0] == 0
+    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_topics_restrict_the_queries_and_count_the_missing_as_zero(printed, folder, runs, qrels):
@@ -135,3 +143,4 @@ def test_what_the_user_can_mend_is_one_line(printed, folder, arguments, message)
 
 def test_the_names_on_the_command_line_are_those_of_compare():
     assert set(_compare.TESTS) == set(TESTS) and set(_compare.CORRECTIONS) == set(CORRECTIONS)
+    assert set(_compare.INTERVALS) == set(INTERVALS)

@@ -156,10 +156,10 @@ def test_scores_are_kept_in_the_packages_cache_where_no_folder_is_named(printed,
     assert ": 648 scores" in printed("cache")[1]
 
 
-def test_a_plot_is_an_image(printed, models, folder):
+def test_the_plots_are_images(printed, models, folder):
     pytest.importorskip("matplotlib")
-    assert printed("sweep", *models, *FILES, *GRID, "--plot", "out.png")[0] == 0
-    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert printed("sweep", *models, *FILES, *GRID, "--plot", "out.png", "--heat-map", "heat.png")[0] == 0
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in ("out.png", "heat.png"))
 
 
 def test_a_stored_run_goes_over_a_collection(printed, models, folder, stored):
