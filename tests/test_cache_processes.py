@@ -86,7 +86,7 @@ def test_readers_do_not_wait_for_a_writer_and_writers_give_up_with_a_reason(tmp_
     cache.put(SETTING, [(b"a", 1.0)])
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     other = sqlite3.connect(cache.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN EXCLUSIVE")
     try:
         assert cache.get(SETTING, [b"a"]) == {b"a": 1.0}
         with pytest.raises(CacheError, match=r"scores\.sqlite3: another process .* locked"):
