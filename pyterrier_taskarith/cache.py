@@ -128,29 +128,30 @@ class ScoreCache:
             if connection is not None:
                 connection.close()
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Returns whether the file holds our tables; False: it holds nothing yet.
+    @staticmethod
+    def _is_ours(connection: sqlite3.Connection) -> bool:
+        """Returns whether the file is marked as ours, in this format."""
+        return _marks(connection) == (APPLICATION, FORMAT)
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        """Makes the tables where the file holds nothing.
 
         Raises:
             CacheError: If it holds something else.
         """
-        marks = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if marks == (APPLICATION, FORMAT):
-            return True
-        tables = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        if not tables:
-            return False
-        if marks[0] == APPLICATION or (marks == (0, 0) and tables == ["scores"]):
-            raise CacheError(f"{self.path} has scores in format {marks[1]}, and this version reads format {FORMAT}; "
-                             "name another folder, or remove the file, and the scores are computed again")
-        raise CacheError(f"{self.path} is a database of something else (tables {', '.join(tables[:3])}); name another "
-                         "folder")
-
-    def _make(self, connection: sqlite3.Connection) -> None:
         with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if self._is_ours(connection):  # another process made it a moment ago
+            connection.execute("BEGIN IMMEDIATE")  # what is read below must be of one moment
+            if self._is_ours(connection):  # another process made it
                 return
+            marks = _marks(connection)
+            tables = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            if marks[0] == APPLICATION or (marks == (0, 0) and tables == ["scores"]):
+                raise CacheError(f"{self.path} has scores in format {marks[1]}, and this version reads format "
+                                 f"{FORMAT}; name another folder, or remove the file, and the scores are computed "
+                                 "again")
+            if tables or marks != (0, 0):
+                raise CacheError(f"{self.path} is a database of something else (tables {', '.join(tables[:3])}); name "
+                                 "another folder")
             for table in _TABLES:
                 connection.execute(table)
             connection.execute(f"PRAGMA application_id={APPLICATION}")
@@ -256,3 +257,10 @@ class ScoreCache:
     def __len__(self) -> int:
         with self._connect() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Returns whose file it is, and in which format."""
+    application, = connection.execute("PRAGMA application_id").fetchone()
+    version, = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
