@@ -137,14 +137,20 @@ def _read_documents(path: Path, *, docno: str) -> pd.DataFrame:
     return documents
 
 
-def _read_plain_queries(folder: Path) -> tuple[dict[str, str], list[tuple[str, str, str, int]]]:
-    """The queries, and the judgements with the line each stands on, of queries.tsv and qrels.txt."""
+def _read_queries(path: Path) -> dict[str, str]:
+    """The queries of a file with a qid, a TAB and a query in each line."""
     queries: dict[str, str] = {}
-    for where, line in _lines(folder / "queries.tsv"):
+    for where, line in _lines(path):
         qid, tab, query = line.partition("\t")
         if not tab or not qid.strip():
             raise ValueError(f"{where}: not a qid, a TAB and a query: {line[:SHOWN]!r}.")
         _add_query(queries, qid.strip(), query.strip(), where)
+    return queries
+
+
+def _read_plain_queries(folder: Path) -> tuple[dict[str, str], list[tuple[str, str, str, int]]]:
+    """The queries, and the judgements with the line each stands on, of queries.tsv and qrels.txt."""
+    queries = _read_queries(folder / "queries.tsv")
     judgements = []
     for where, line in _lines(folder / "qrels.txt"):
         fields = line.split()

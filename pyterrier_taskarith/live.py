@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from pyterrier_taskarith.arithmetic import LiveWeights, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import LiveWeights, Merge, MergePlan, Setting, TaskVector, make_plan
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
-from pyterrier_taskarith.cache import ScoreCache
+from pyterrier_taskarith.cache import CachedSetting, ScoreCache
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.residence import choose_residence
 from pyterrier_taskarith.scorers import BiEncoder, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
 MEMO_BYTES = 64 * 2**20
+#: Bytes at the start of a key that stand for the setting; the others stand for query and text.
+HEAD = 16
 #: Endings of a model's own files beside its weights: configuration and tokenizer.
 _SETTINGS = (".json", ".txt", ".model")
 
@@ -61,8 +63,11 @@ class LiveModel:
 
         Raises:
             MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
+            CacheError: If the cache cannot be made or opened.
         """
         self.options = options
+        # First: a folder that cannot be written to should not cost the loading of a model.
+        self._cache = ScoreCache(options.cache) if options.cache is not None else None
         self.plan: MergePlan = make_plan(ranker, vectors)
         device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = self._dtype(options.dtype, device)
@@ -74,7 +79,6 @@ class LiveModel:
             tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
         self.weights = LiveWeights(self.scorer.module, self.plan, self.residence.choice)
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=300)
-        self._cache = ScoreCache(options.cache) if options.cache is not None else None
         self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
         self._lock = threading.RLock()
 
@@ -98,8 +102,10 @@ class LiveModel:
             known = {key: score for key in keys if (score := self._memo.get(key)) is not None}
             missing = {key: place for place, key in enumerate(keys) if key not in known}
             if self._cache is not None and missing:
-                for key, score in self._cache.get(list(missing)).items():
-                    known[key] = score
+                cached = self._in_words(setting, next(iter(missing))[:HEAD])
+                found = self._cache.get(cached, [key[HEAD:] for key in missing])
+                for key in [key for key in missing if key[HEAD:] in found]:
+                    known[key] = score = found[key[HEAD:]]
                     self._memo.put(key, score, 8)
                     del missing[key]
             if missing:
@@ -112,7 +118,7 @@ class LiveModel:
                 for key, score in new.items():
                     self._memo.put(key, score, 8)
                 if self._cache is not None:
-                    self._cache.put(new.items())
+                    self._cache.put(cached, [(key[HEAD:], score) for key, score in new.items()])
                 known.update(new)
             return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
 
@@ -148,7 +154,7 @@ class LiveModel:
                               f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
 
     def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
-        head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=16).digest()
+        head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=HEAD).digest()
         digests = {text: digest(text) for text in {*queries, *texts}}
         return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
 
@@ -163,6 +169,23 @@ class LiveModel:
         elif kind != "ranker":
             parts.append(self.plan.vectors[name or next(iter(self.plan.vectors))].fingerprint)
         return parts
+
+    def _in_words(self, setting: Setting, head: bytes) -> CachedSetting:
+        """Returns what the cache tells of a setting to who looks into it."""
+        ranker, vectors = self.plan.ranker, self.plan.vectors
+        kind, _, name = setting.variant.partition(".")
+        weights = "Θ_T"
+        if kind == "merged":
+            alphas = dict(setting.alphas)
+            merge = Merge(ranker, {name: vectors[name] for name in alphas}, alphas)
+            weights += str(merge).removeprefix(ranker.source)
+        elif kind != "ranker":
+            checkpoint = getattr(vectors[name or next(iter(vectors))].difference, kind)
+            weights = f"{'Θ_D' if kind == 'domain' else 'Θ_0'} = {checkpoint.source}"
+        facts = self.scorer.facts
+        length = f", {facts['max_length']} tokens" if facts.get("max_length") else ""
+        scorer = f"{facts['scorer']}, {str(facts['dtype']).removeprefix('torch.')}{length}"
+        return CachedSetting(head, ranker.source, weights, scorer)
 
     def _dtype(self, name: str, device: torch.device) -> torch.dtype:
         if name != "auto":

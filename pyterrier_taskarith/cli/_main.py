@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
 
-from pyterrier_taskarith.cli import _demo, _inspect, _merge
+from pyterrier_taskarith.cli import _cache, _compare, _demo, _inspect, _merge, _sweep
 
 #: Each adds its parser to the subcommands. Whatever takes long to import is imported when a subcommand runs.
-COMMANDS = (_inspect.add_to, _merge.add_to, _demo.add_to)
+COMMANDS = (_inspect.add_to, _merge.add_to, _sweep.add_to, _compare.add_to, _cache.add_to, _demo.add_to)
 
 MENDABLE = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -34,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_to(commands)
     given = parser.parse_args(arguments)
     try:
-        given.run(given)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            given.run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("taskarith: interrupted", file=sys.stderr)
@@ -47,3 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"taskarith: {' '.join(str(error).split())}", file=sys.stderr)
         return MENDABLE
     return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: TextIO | None = None, line: str | None = None) -> None:
+    """Prints a warning of ours as one line, which is for the user, and others with the place in the code."""
+    ours = Path(filename).is_relative_to(Path(__file__).parents[1])
+    text = (f"taskarith: warning: {' '.join(str(message).split())}\n" if ours
+            else warnings.formatwarning(message, category, filename, lineno, line))
+    print(text, end="", file=sys.stderr if file is None else file)

@@ -59,17 +59,26 @@ def vector(text: str) -> tuple[str, tuple[str, ...]]:
     return name, parts
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which merge."""
-    models = parser.add_argument_group("models", "hub ids org/name[@revision], folders or weight files")
-    models.add_argument("--ranker", metavar="MODEL", required=True, help="Θ_T, fine-tuned for ranking")
+def add_models(parser: argparse.ArgumentParser, *, swept: bool = False) -> None:
+    """Adds the options that say which merge.
+
+    Args:
+        parser: The subcommand's.
+        swept: Whether α is what the subcommand looks for, and no option; the models may then be left out altogether.
+    """
+    models = parser.add_argument_group("models", "hub ids org/name[@revision], folders or weight files" + (
+        "; if all are left out, the small triple that the package carries" if swept else ""))
+    models.add_argument("--ranker", metavar="MODEL", required=not swept, help="Θ_T, fine-tuned for ranking")
     models.add_argument("--domain", metavar="MODEL", help="Θ_D, adapted to the domain or language")
     models.add_argument("--base", metavar="MODEL", help="Θ_0, what both were made from")
     models.add_argument("--vector", metavar="NAME=DOMAIN,BASE", type=vector, action="append", default=[],
                         help="instead of --domain and --base, any number of times; or NAME=FILE, a saved task vector")
-    models.add_argument("--alpha", metavar="[LAYERS=]ALPHA", type=alpha, action="append", default=[],
-                        help="α, 1 if left out. By layers: --alpha 0.7 --alpha 'layers 8-11=1' --alpha embeddings=0. "
-                             "With several vectors, for all of them or NAME=0.3, NAME:embeddings=0")
+    if swept:
+        parser.set_defaults(alpha=[])
+    else:
+        models.add_argument("--alpha", metavar="[LAYERS=]ALPHA", type=alpha, action="append", default=[],
+                            help="α, 1 if left out. By layers: --alpha 0.7 --alpha 'layers 8-11=1' --alpha "
+                                 "embeddings=0. With several vectors, for all of them or NAME=0.3, NAME:embeddings=0")
     models.add_argument("--layers", metavar="LAYERS", help="add τ to these layers alone: '0-5', 'not 3', "
                                                            "'decoder.0-5,embeddings'")
     add_methods(parser)

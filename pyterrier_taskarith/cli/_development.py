@@ -1,0 +1,92 @@
+"""The queries to tune on: of a collection, or of a stored run with its judgements, topics and documents."""
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Development:
+    """A first stage's results on judged queries.
+
+    Attributes:
+        name: What they are, in words.
+        run: qid, docno, query, text and score.
+        topics: qid and query.
+        qrels: qid, docno and label.
+        code: Lines of Python about ``first``, the pipeline that the re-ranker goes behind.
+    """
+
+    name: str
+    run: "pd.DataFrame"
+    topics: "pd.DataFrame"
+    qrels: "pd.DataFrame"
+    code: tuple[str, ...]
+
+
+def add_development(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what is tuned on."""
+    data = parser.add_argument_group("data", "a collection, whose first stage is BM25's top 100; or a stored run with "
+                                             "--qrels, --topics and --docs; or a stored run over a collection. If all "
+                                             "are left out: docstrings of installed packages, as in taskarith demo")
+    data.add_argument("--collection", metavar="DIR", help="a folder with docs.jsonl, queries.tsv and qrels.txt, or a "
+                                                          "BEIR folder; its development queries are used")
+    data.add_argument("--development", metavar="DIR", help="a folder with the development queries.tsv and qrels.txt "
+                                                           "over the same documents")
+    data.add_argument("--run", dest="run_file", metavar="FILE", help="a first stage's run in TREC's format (.gz too)")
+    data.add_argument("--qrels", metavar="FILE", help="judgements: qid, 0, docno, label")
+    data.add_argument("--topics", metavar="FILE", help="lines of qid TAB query, TREC's topics, or BEIR's queries.jsonl")
+    data.add_argument("--docs", metavar="FILE", help="JSON lines with docno (or _id), title and text")
+
+
+def check_development(given: argparse.Namespace) -> None:
+    """Refuses options that contradict each other.
+
+    Raises:
+        SystemExit: If they do.
+    """
+    files = [name for name in ("qrels", "topics", "docs") if getattr(given, name)]
+    if given.run_file and not given.collection and len(files) < 3:
+        given.parser.error("--run needs --qrels, --topics and --docs, or --collection")
+    if files and (given.collection or not given.run_file):
+        given.parser.error(f"--{files[0]} goes with --run, and without --collection")
+    if given.development and not given.collection:
+        given.parser.error("--development goes with --collection")
+
+
+def development_of(given: argparse.Namespace) -> Development:
+    """Reads what the options name.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a line of a file is not as it should be; file and line are named.
+        RuntimeError: If there is no Java for the first stage of a collection.
+    """
+    from pyterrier_taskarith.cli import _files
+
+    if given.run_file is None:
+        from pyterrier_taskarith.demo import open_demo
+
+        data, first = open_demo(given.collection, development=given.development)
+        place = "" if given.collection is None else repr(given.collection)
+        return Development(f"{len(data.topics['dev'])} development queries of {data.name!r}", first(data.topics["dev"]),
+                           data.topics["dev"], data.qrels["dev"],
+                           (f"data, first = open_demo({place})       # first: BM25's top 100 with their texts; or a "
+                            "pipeline of yours",))
+    run = _files.read_run(given.run_file)
+    if given.collection is None:
+        topics, qrels = _files.read_topics(given.topics), _files.read_qrels(given.qrels)
+        documents = _files.read_documents(given.docs)
+        name = f"queries of {given.topics} with judgements in {given.qrels}"
+    else:
+        from pyterrier_taskarith.collection import read_collection
+
+        data = read_collection(given.collection, development=given.development)
+        topics, qrels, documents = data.topics["dev"], data.qrels["dev"], data.documents
+        name = f"development queries of {data.name!r}"
+    judged = topics[topics["qid"].isin(qrels["qid"])]
+    return Development(f"{len(judged)} {name}", _files.with_queries_and_texts(run, topics, documents, given.run_file),
+                       topics, qrels, (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",))

@@ -1,0 +1,131 @@
+"""``taskarith sweep``: every α and weight for one scoring per α, and the pipeline at the best of them."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pyterrier_taskarith.cli._development import Development, add_development, check_development, development_of
+from pyterrier_taskarith.cli._models import Commands
+from pyterrier_taskarith.cli._reranker import add_reranker, reranker_of
+
+if TYPE_CHECKING:
+    from pyterrier_taskarith.tuning import Tuned
+
+MEASURE = "nDCG@10"
+#: The names that `tune` knows; not imported from it, so that --help need not wait for torch.
+ORDERS = ("joint", "alpha-first")
+TIES = ("smallest", "largest")
+
+
+def numbers(text: str) -> list[float]:
+    """Reads numbers between commas.
+
+    Raises:
+        argparse.ArgumentTypeError: If one is none.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers between commas, such as 0,0.3,0.6") from None
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the subcommand's parser."""
+    parser = commands.add_parser(
+        "sweep", allow_abbrev=False,  # --alpha, as the other commands have it, would be --alphas
+        help="find α and the mix's weight on judged queries, for one scoring per α",
+        description="Evaluates weight·minmax(re-ranker at α) + (1 − weight)·minmax(first stage) for every α and weight "
+                    "on judged queries, scoring once for each α, and prints the grid, the best setting, and the lines "
+                    "of Python that make the pipeline.")
+    add_development(parser)
+    add_reranker(parser)
+    grid = parser.add_argument_group("grid")
+    grid.add_argument("--alphas", metavar="LIST", type=numbers,
+                      help="between commas; 0,0.1,…,1 if left out; --alphas=-0.5,0 where the first is negative")
+    grid.add_argument("--weights", metavar="LIST", type=numbers,
+                      help="of the re-ranker, from 0 to 1, between commas; 0,0.1,…,1 if left out; 1 is it alone")
+    grid.add_argument("--measure", metavar="NAME", default=MEASURE,
+                      help=f"what to maximise, by ir_measures' name or trec_eval's; {MEASURE} if left out")
+    grid.add_argument("--order", choices=ORDERS, default=ORDERS[0],
+                      help="choose α and weight together, or α by the re-ranker alone and then the weight (the paper's "
+                           "order); joint if left out")
+    grid.add_argument("--prefer", choices=TIES, default=TIES[0],
+                      help="of settings with the same value, the one with the smallest or largest |α|, then weight; "
+                           "smallest if left out")
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each α and weight")
+    parser.add_argument("--plot", metavar="FILE", help="draw the α curves (PNG, PDF, SVG)")
+    parser.add_argument("--heat-map", metavar="FILE", help="draw the value of each α and weight")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Prints the grid, the best setting and its code, and writes the files asked for.
+
+    Raises:
+        ImportError: If there is no matplotlib to plot with.
+        ValueError: If a file, the models or the grid are not as they should be.
+    """
+    check_development(given)
+    if (given.plot or given.heat_map) and find_spec("matplotlib") is None:
+        raise ImportError("--plot and --heat-map need matplotlib: pip install matplotlib")
+    reranker, arguments = reranker_of(given)
+    from pyterrier_taskarith.comparison import plot_grid
+    from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS, plot_alpha, tune
+
+    data = development_of(given)
+    tuned = tune(reranker, data.run, data.qrels, alphas=given.alphas or ALPHAS, weights=given.weights or WEIGHTS,
+                 measure=given.measure, order=given.order, ties=given.prefer, topics=data.topics)
+    print(report(tuned, data, arguments))
+    if given.csv:
+        tuned.evidence.to_csv(given.csv, index=False)
+    chosen = (tuned.alpha, tuned.weight)
+    if given.heat_map:
+        plot_grid(tuned.evidence, chosen=chosen, path=given.heat_map)
+    if given.plot:
+        first = tuned.evidence.loc[tuned.evidence["weight"] == 0, "value"]
+        plot_alpha(tuned.evidence, chosen=chosen, title=data.name, path=given.plot,
+                   levels={"first stage": float(first.iloc[0])} if len(first) else None)
+
+
+def report(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> str:
+    """Returns what the command prints: the grid, the best setting, and the pipeline.
+
+    Args:
+        tuned: What was chosen.
+        data: What it was chosen on.
+        arguments: The re-ranker's, as code.
+    """
+    grid = tuned.evidence.pivot(index="alpha", columns="weight", values="value")
+    best = [(alpha, weight) for alpha in grid.index for weight in grid.columns
+            if grid.loc[alpha, weight] == tuned.value]
+    cells = [[f"{grid.loc[alpha, weight]:.4f}{'*' if (alpha, weight) in best else ' '}" for weight in grid.columns]
+             for alpha in grid.index]
+    heads = [f"{weight:g} " for weight in grid.columns]
+    wide = [max(map(len, [head, *(row[column] for row in cells)])) for column, head in enumerate(heads)]
+    labels = ["α \\ weight", *(f"{alpha:g}" for alpha in grid.index)]
+    label_wide = max(map(len, labels))
+    lines = ["  ".join([f"{label:<{label_wide}}", *(f"{cell:>{width}}" for cell, width in zip(row, wide, strict=True))])
+             for label, row in zip(labels, [heads, *cells], strict=True)]
+    return "\n".join([
+        f"{tuned.measure} on {data.name}; weight 0 is the first stage alone, 1 the re-ranker alone; * the best:", "",
+        *(line.rstrip() for line in lines), "", f"Chosen: {tuned}.", "", "In your own pipeline:", "",
+        *(f"    {line}" for line in pipeline_code(tuned, data, arguments))])
+
+
+def pipeline_code(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> list[str]:
+    """Returns the lines of Python that make the tuned pipeline."""
+    made = ", ".join([*arguments, f"alpha={_code(tuned.alpha)}"])
+    lines = [*data.code, f"r = TaskArithReranker({made})", f"pipeline = first >> Mix(r, weight={_code(tuned.weight)})"]
+    imports = []
+    for module, names in (("pyterrier_taskarith", ("Mix", "TaskArithReranker", "TaskVector")),
+                          ("pyterrier_taskarith.demo", ("demo_models", "open_demo"))):
+        used = [name for name in names if any(f"{name}(" in line or f"{name}." in line for line in lines)]
+        if used:
+            imports.append(f"from {module} import {', '.join(used)}")
+    return imports + lines
+
+
+def _code(number: float) -> str:
+    """Returns a number with all its digits and no more."""
+    return str(number).removesuffix(".0")

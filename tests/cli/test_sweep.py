@@ -1,0 +1,223 @@
+"""`taskarith sweep` prints what `tune` finds, and code that makes the tuned pipeline."""
+
+import gzip
+import json
+import re
+from collections import Counter
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+from ir_measures import nDCG
+
+from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, tune
+from pyterrier_taskarith.cli import _main, _sweep
+from pyterrier_taskarith.cli._reranker import SCORING
+from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
+from pyterrier_taskarith.tuning import _tune
+from tests.factories import passages, questions
+
+GRID = ["--alphas", "0,0.5,1", "--weights", "0,0.4,1"]
+FILES = ["--run", "first.run.gz", "--qrels", "qrels.txt", "--topics", "topics.tsv", "--docs", "docs.jsonl"]
+
+
+@pytest.fixture(scope="module")
+def stored():
+    """A first stage by shared words, as a re-ranker takes it, with topics and judgements."""
+    texts, asked = passages(24, seed=11, longest=20), questions(9, seed=11)
+    rows = [(f"q{q}", f"d{d}", float(sum((Counter(query.split()) & Counter(text.split())).values()) + d / 100), query,
+             text) for q, query in enumerate(asked) for d, text in enumerate(texts)]
+    run = pd.DataFrame(rows, columns=["qid", "docno", "score", "query", "text"])
+    topics = pd.DataFrame({"qid": [f"q{q}" for q in range(9)], "query": asked})
+    # The last query is not judged.
+    qrels = pd.DataFrame([(f"q{q}", f"d{(5 * q + step) % 24}", 1) for q in range(8) for step in (0, 7, 11)],
+                         columns=["qid", "docno", "label"])
+    return run, topics, qrels
+
+
+@pytest.fixture
+def folder(tmp_path, stored, monkeypatch):
+    """The files, in the folder where the command is given."""
+    run, topics, qrels = stored
+    lines = [f"{row.qid} Q0 {row.docno} 0 {row.score} words\n" for row in run.itertuples()]
+    (tmp_path / "first.run.gz").write_bytes(gzip.compress("".join(lines).encode()))
+    (tmp_path / "topics.tsv").write_text("".join(f"{row.qid}\t{row.query}\n" for row in topics.itertuples()))
+    (tmp_path / "qrels.txt").write_text("".join(f"{row.qid} 0 {row.docno} {row.label}\n" for row in qrels.itertuples()))
+    documents = run.drop_duplicates("docno")
+    (tmp_path / "docs.jsonl").write_text("".join(
+        json.dumps({"docno": row.docno, "title": "", "text": row.text}) + "\n" for row in documents.itertuples()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def reranker(triple):
+    return TaskArithReranker(triple.ranker, triple.domain, triple.base, verbose=False)
+
+
+def grid_printed(out: str) -> dict[tuple[float, float], str]:
+    """(α, weight) → the cell, of the printed grid."""
+    lines = out.splitlines()
+    weights = [float(weight) for weight in lines[2].removeprefix("α \\ weight").split()]
+    rows = [line.split() for line in lines[3:lines.index("", 3)]]
+    return {(float(row[0]), weight): cell for row in rows for weight, cell in zip(weights, row[1:], strict=True)}
+
+
+def pasted(out: str) -> dict[str, object]:
+    """Runs the code that was printed."""
+    code = out.split("In your own pipeline:")[1]
+    made: dict[str, object] = {"first": pt.Transformer.identity()}
+    exec("\n".join(line.strip() for line in code.splitlines()), made)
+    return made
+
+
+def test_the_grid_the_choice_and_the_code_are_brute_force_s(printed, models, folder, stored, reranker):
+    status, out, _ = printed("sweep", *models, *FILES, *GRID, "--csv", "out.csv")
+    run, topics, qrels = stored
+    judged = topics[topics["qid"].isin(qrels["qid"])]
+    values = {}
+    for alpha in (0.0, 0.5, 1.0):
+        for weight in (0.0, 0.4, 1.0):
+            mixed = Mix(reranker.copy(alpha=alpha), weight)(run)
+            values[alpha, weight] = pt.Evaluate(mixed[mixed["qid"].isin(judged["qid"])], qrels, metrics=[nDCG @ 10],
+                                                perquery=False)["nDCG@10"]
+    best = max(values.values())
+    assert status == 0
+    assert out.startswith("nDCG@10 on 8 queries of topics.tsv with judgements in qrels.txt;")
+    assert {cell: text.rstrip("*") for cell, text in grid_printed(out).items()} == {
+        cell: f"{value:.4f}" for cell, value in values.items()}
+    assert {cell for cell, text in grid_printed(out).items() if text.endswith("*")} == {
+        cell for cell, value in values.items() if value == pytest.approx(best)}
+    written = pd.read_csv("out.csv")
+    assert written[["alpha", "weight"]].to_records(index=False).tolist() == list(values)
+    assert written["value"].tolist() == pytest.approx(list(values.values()))
+    made = pasted(out)
+    assert values[made["r"].alpha, made["pipeline"][-1].weight] == pytest.approx(best)
+    assert made["r"] == TaskArithReranker(*(made["r"].ranker, made["r"].domain, made["r"].base), made["r"].alpha)
+
+
+@pytest.mark.parametrize("options, arguments", [
+    (["--order", "alpha-first"], {"order": "alpha-first"}),
+    (["--measure", "recip_rank", "--prefer", "largest"], {"measure": "recip_rank", "ties": "largest"}),
+    (["--alphas=-0.25,0.30000000000000004", "--weights", "1"],
+     {"alphas": [-0.25, 0.30000000000000004], "weights": [1]}),
+])
+def test_how_to_choose_is_passed_on(printed, models, folder, stored, reranker, options, arguments):
+    run, topics, qrels = stored
+    expected = tune(reranker, run, qrels, topics=topics, verbose=False,
+                    **{"alphas": [0, 0.5, 1], "weights": [0, 0.4, 1], **arguments})
+    _, out, _ = printed("sweep", *models, *FILES, *GRID, *options)
+    assert f"Chosen: {expected}." in out
+    assert {cell: float(text.rstrip("*")) for cell, text in grid_printed(out).items()} == {
+        (float(f"{row.alpha:g}"), row.weight): pytest.approx(row.value, abs=5.1e-5)
+        for row in expected.evidence.itertuples()}
+    made = pasted(out)
+    assert (made["r"].alpha, made["pipeline"][-1].weight) == (expected.alpha, expected.weight)
+
+
+@pytest.mark.parametrize("options, vectors", [
+    (["--domain", "{d}", "--base", "{b}", "--trim", "0.5"], lambda d, b: {"domain": TaskVector(d, b).trim(0.5)}),
+    (["--domain", "{d}", "--base", "{b}", "--dare", "0.5", "--seed", "3", "--layers", "0-1"],
+     lambda d, b: {"domain": TaskVector(d, b).layers("0-1").dare(0.5, seed=3)}),
+    (["--vector", "a={d},{b}", "--breadcrumbs", "0.5", "--outliers", "0.02"],
+     lambda d, b: {"a": TaskVector(d, b).breadcrumbs(0.5, outliers=0.02)}),
+    (["--vector", "a={d},{b}", "--vector", "b={s}", "--ties", "0.5"],
+     lambda d, b: {"ties": TaskVector.ties(TaskVector(d, b), TaskVector.load("saved.safetensors"), density=0.5)}),
+    (["--domain", "{d}", "--interpolate", "linear"], lambda d, b: {"domain": TaskVector(d, "ranker")}),
+    (["--domain", "{d}", "--interpolate", "slerp"], lambda d, b: {"domain": TaskVector(d, "ranker").slerp()}),
+])
+def test_the_code_makes_the_vectors_that_were_swept(printed, triple, folder, stored, options, vectors):
+    for role in ("ranker", "domain", "base"):
+        (folder / role).symlink_to(getattr(triple, role))
+    TaskVector("domain", "base").save("saved.safetensors")
+    given = [option.format(d="domain", b="base", s="saved.safetensors") for option in options]
+    status, out, err = printed("sweep", "--ranker", "ranker", *given, *FILES, "--alphas", "0.5", "--weights", "1")
+    assert status == 0, err
+    r = pasted(out)["r"]
+    assert r == TaskArithReranker("ranker", vectors=vectors("domain", "base"), alpha=0.5)
+    run, topics, qrels = stored
+    value = pt.Evaluate(r.copy(verbose=False)(run[run["qid"] != "q8"]), qrels, metrics=[nDCG @ 10], perquery=False)
+    assert float(grid_printed(out)[0.5, 1].rstrip("*")) == pytest.approx(value["nDCG@10"], abs=5.1e-5)
+
+
+def test_how_to_score_is_in_the_code_too(printed, models, folder):
+    status, out, _ = printed("sweep", *models, *FILES, "--alphas", "1", "--weights", "1", "--scorer", "bi-encoder",
+                             "--dtype", "bfloat16", "--max-length", "12", "--batch-tokens", "500", "--device", "cpu",
+                             "--resident", "stream", "--layers", "0", "--cache", "kept")
+    r = pasted(out)["r"]
+    assert status == 0
+    assert (r.scorer, r.dtype, r.max_length, r.batch_tokens, r.device, r.resident, r.layers, r.cache) == (
+        "bi-encoder", "bfloat16", 12, 500, "cpu", "stream", "0", "kept")
+    assert printed("cache", "kept")[1].startswith("kept/scores.sqlite3: 216 scores")
+
+
+def test_scores_are_kept_in_the_packages_cache_where_no_folder_is_named(printed, models, folder):
+    assert printed("sweep", *models, *FILES, *GRID, "--cache")[0] == 0
+    assert ": 648 scores" in printed("cache")[1]
+
+
+def test_the_plots_are_images(printed, models, folder):
+    pytest.importorskip("matplotlib")
+    assert printed("sweep", *models, *FILES, *GRID, "--plot", "out.png", "--heat-map", "heat.png")[0] == 0
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in ("out.png", "heat.png"))
+
+
+def test_a_stored_run_goes_over_a_collection(printed, models, folder, stored):
+    (folder / "topics.tsv").rename("queries.tsv")
+    status, out, err = printed("sweep", *models, "--collection", ".", "--run", "first.run.gz", *GRID)
+    assert status == 0 and "taskarith: warning: .: 1 query (q8) without a judgement left out." in err
+    assert re.match(rf"nDCG@10 on \d development queries of '{folder.name}';", out)
+
+
+@pytest.mark.java
+def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
+    (folder / "topics.tsv").rename("queries.tsv")
+    status, out, err = printed("sweep", *models, "--collection", ".", *GRID)
+    assert status == 0, err
+    made = pasted(out)
+    assert len(made["pipeline"].search(made["data"].topics["dev"]["query"].iloc[0]))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--run", "a", "--qrels", "b", "--topics", "c"], "--run needs --qrels, --topics and --docs, or --collection"),
+    (["--qrels", "b"], "--qrels goes with --run, and without --collection"),
+    (["--collection", ".", "--run", "a", "--docs", "b"], "--docs goes with --run, and without --collection"),
+    (["--development", "x"], "--development goes with --collection"),
+    (["--domain", "a", "--base", "b"], "give --ranker too, or no models at all"),
+    (["--trim", "0.5"], "give --ranker too, or no models at all"),
+    (["--ranker", "a"], "give --domain and --base, or --vector"),
+    (["--ranker", "a", "--domain", "b", "--base", "c", "--alpha", "1"], "unrecognized arguments: --alpha 1"),
+    (["--alphas", "0,much"], "'0,much': give numbers between commas, such as 0,0.3,0.6"),
+])
+def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, message):
+    status, out, err = printed("sweep", *arguments)
+    assert (status, out) == (2, "") and err.startswith("usage: taskarith") and message in err
+
+
+@pytest.mark.parametrize("changed, message", [
+    ({"--run": "qrels.txt"}, "qrels.txt, line 1: not the six fields"),
+    ({"--qrels": "topics.tsv"}, "topics.tsv, line 1: not the four fields"),
+    ({"--topics": "qrels.txt"}, "qrels.txt, line 1: not a qid, a TAB and a query"),
+    ({"--docs": "nowhere"}, "nowhere"),
+    ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents"),
+    ({"--topics": "other.tsv"}, "first.run.gz: none of its queries ('q0' …) is among the 1 topics ('x' …)"),
+    ({"--alphas": "0,0"}, "alphas=[0.0, 0.0]: values must be finite and distinct"),
+    ({"--weights": "2"}, "weights=[2.0]: each must be from 0 to 1"),
+    ({"--measure": "nDGC@10"}, "unknown measure 'nDGC@10'"),
+    ({"--scorer": "seq2seq"}, "transformers has no AutoModelForSeq2SeqLM for the model type 'bert'"),
+    ({"--cache": "docs.jsonl"}, "docs.jsonl: the folder cannot be made"),
+])
+def test_what_the_user_can_mend_is_one_line(printed, models, folder, changed, message):
+    (folder / "short.jsonl").write_text((folder / "docs.jsonl").read_text().splitlines()[0])
+    (folder / "other.tsv").write_text("x\tother\n")
+    given = {**dict(zip(FILES[::2], FILES[1::2], strict=True)), **changed}
+    status, out, err = printed("sweep", *models, *(part for pair in given.items() for part in pair))
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith("taskarith: ") and message in err.splitlines()[-1]
+
+
+def test_the_names_on_the_command_line_are_those_of_the_package():
+    assert (_sweep.ORDERS, _sweep.TIES) == (_tune.ORDERS, _tune.TIES)
+    assert set(SCORING["scorer"]["choices"]) == set(SCORERS)
+    assert set(SCORING["truncation"]["choices"]) == set(TRUNCATIONS)
+    assert len(_main.COMMANDS) == 6
