@@ -9,11 +9,25 @@ from pyterrier_taskarith.cli._models import DOMAIN, DTYPES, add_models, merge_of
 if TYPE_CHECKING:
     from pyterrier_taskarith.reranker import TaskArithReranker
 
+def token_pair(text: str) -> tuple[str, str]:
+    """Reads two tokens between a comma.
+
+    Raises:
+        argparse.ArgumentTypeError: If they are not two.
+    """
+    tokens = text.split(",")
+    if len(tokens) != 2 or not all(tokens):
+        raise argparse.ArgumentTypeError(f"{text!r}: give two tokens between a comma, such as ▁false,▁true")
+    return tokens[0], tokens[1]
+
+
 #: Options that are TaskArithReranker's arguments of the same name; None: as it decides.
 SCORING: dict[str, dict[str, Any]] = {
     "scorer": {"choices": ("bi-encoder", "cross-encoder", "seq2seq", "causal"),
                "help": "how the models score; if left out, by their configuration"},
     "truncation": {"choices": ("keep_prompt", "paper"), "help": "of a prompt that is too long"},
+    "prediction_tokens": {"metavar": "NO,YES", "type": token_pair,
+                          "help": "of a T5 ranker, its tokens for not relevant and relevant; if left out, by family"},
     "dtype": {"choices": DTYPES, "help": "if left out, float32 on a CPU, the ranker's own on a GPU"},
     "device": {"metavar": "DEVICE", "help": "such as cpu or cuda:0; if left out, a GPU where there is one"},
     "batch_tokens": {"metavar": "N", "type": int, "help": "tokens in a batch, padding included"},

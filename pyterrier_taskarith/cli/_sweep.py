@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyterrier_taskarith.cli._development import Development, add_development, check_development, development_of
 from pyterrier_taskarith.cli._models import Commands
@@ -30,6 +30,16 @@ def numbers(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"{text!r}: give numbers between commas, such as 0,0.3,0.6") from None
 
 
+def alphas_of(text: str) -> tuple[str, list[float]]:
+    """Reads numbers between commas, for all vectors or, as ``NAME=0,0.3``, for one.
+
+    Raises:
+        argparse.ArgumentTypeError: If one is no number.
+    """
+    name, _, values = text.rpartition("=")
+    return name.strip(), numbers(values)
+
+
 def add_to(commands: Commands) -> None:
     """Adds the subcommand's parser."""
     parser = commands.add_parser(
@@ -41,8 +51,10 @@ def add_to(commands: Commands) -> None:
     add_development(parser)
     add_reranker(parser)
     grid = parser.add_argument_group("grid")
-    grid.add_argument("--alphas", metavar="LIST", type=numbers,
-                      help="between commas; 0,0.1,…,1 if left out; --alphas=-0.5,0 where the first is negative")
+    grid.add_argument("--alphas", metavar="[NAME=]LIST", type=alphas_of, action="append", default=[],
+                      help="between commas; 0,0.1,…,1 if left out; --alphas=-0.5,0 where the first is negative. With "
+                           "several vectors, for all of them together, or NAME=LIST for each, and every combination is "
+                           "tried")
     grid.add_argument("--weights", metavar="LIST", type=numbers,
                       help="of the re-ranker, from 0 to 1, between commas; 0,0.1,…,1 if left out; 1 is it alone")
     grid.add_argument("--measure", metavar="NAME", default=MEASURE,
@@ -53,6 +65,11 @@ def add_to(commands: Commands) -> None:
     grid.add_argument("--prefer", choices=TIES, default=TIES[0],
                       help="of settings with the same value, the one with the smallest or largest |α|, then weight; "
                            "smallest if left out")
+    grid.add_argument("--nodes", metavar="LIST", type=numbers, nargs="?", const=[],
+                      help="score at these α alone, five or more, and interpolate in between; the best α is then "
+                           "scored exactly. 0,0.3,0.6,0.9,1.2 if no LIST is given. For large models and fine grids")
+    parser.add_argument("--resume", metavar="FILE", help="keep every finished α in this file: the same command, after "
+                                                         "it was stopped, goes on from there")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each α and weight")
     parser.add_argument("--plot", metavar="FILE", help="draw the α curves (PNG, PDF, SVG)")
     parser.add_argument("--heat-map", metavar="FILE", help="draw the value of each α and weight")
@@ -67,15 +84,17 @@ def run(given: argparse.Namespace) -> None:
         ValueError: If a file, the models or the grid are not as they should be.
     """
     check_development(given)
+    alphas = _alphas(given)
     if (given.plot or given.heat_map) and find_spec("matplotlib") is None:
         raise ImportError("--plot and --heat-map need matplotlib: pip install matplotlib")
     reranker, arguments = reranker_of(given)
     from pyterrier_taskarith.comparison import plot_grid
-    from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS, plot_alpha, tune
+    from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, plot_alpha, tune
 
     data = development_of(given)
-    tuned = tune(reranker, data.run, data.qrels, alphas=given.alphas or ALPHAS, weights=given.weights or WEIGHTS,
-                 measure=given.measure, order=given.order, ties=given.prefer, topics=data.topics)
+    tuned = tune(reranker, data.run, data.qrels, alphas=alphas or ALPHAS, weights=given.weights or WEIGHTS,
+                 measure=given.measure, order=given.order, ties=given.prefer, topics=data.topics, resume=given.resume,
+                 nodes=NODES if given.nodes == [] else given.nodes)
     print(report(tuned, data, arguments))
     if given.csv:
         tuned.evidence.to_csv(given.csv, index=False)
@@ -96,19 +115,24 @@ def report(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> str:
         data: What it was chosen on.
         arguments: The re-ranker's, as code.
     """
-    grid = tuned.evidence.pivot(index="alpha", columns="weight", values="value")
-    best = [(alpha, weight) for alpha in grid.index for weight in grid.columns
-            if grid.loc[alpha, weight] == tuned.value]
-    cells = [[f"{grid.loc[alpha, weight]:.4f}{'*' if (alpha, weight) in best else ' '}" for weight in grid.columns]
-             for alpha in grid.index]
+    columns = [column for column in tuned.evidence.columns if column == "alpha" or column.startswith("alpha.")]
+    grid = tuned.evidence.pivot(index=columns, columns="weight", values="value")
+    guessed = (tuned.evidence.pivot(index=columns, columns="weight", values="interpolated")
+               if "interpolated" in tuned.evidence.columns else grid != grid)
+    cells = [[f"{value:.4f}{'*' if value == tuned.value else '~' if guess else ' '}"
+              for value, guess in zip(values, guesses, strict=True)]
+             for values, guesses in zip(grid.to_numpy(), guessed.to_numpy(), strict=True)]
     heads = [f"{weight:g} " for weight in grid.columns]
     wide = [max(map(len, [head, *(row[column] for row in cells)])) for column, head in enumerate(heads)]
-    labels = ["α \\ weight", *(f"{alpha:g}" for alpha in grid.index)]
+    names = ", ".join(column.removeprefix("alpha.") if column != "alpha" else "α" for column in columns)
+    settings = [setting if isinstance(setting, tuple) else (setting,) for setting in grid.index]
+    labels = [f"{names} \\ weight", *(", ".join(f"{alpha:g}" for alpha in setting) for setting in settings)]
     label_wide = max(map(len, labels))
     lines = ["  ".join([f"{label:<{label_wide}}", *(f"{cell:>{width}}" for cell, width in zip(row, wide, strict=True))])
              for label, row in zip(labels, [heads, *cells], strict=True)]
     return "\n".join([
-        f"{tuned.measure} on {data.name}; weight 0 is the first stage alone, 1 the re-ranker alone; * the best:", "",
+        f"{tuned.measure} on {data.name}; weight 0 is the first stage alone, 1 the re-ranker alone; * the best"
+        f"{'; ~ interpolated' if tuned.error is not None else ''}:", "",
         *(line.rstrip() for line in lines), "", f"Chosen: {tuned}.", "", "In your own pipeline:", "",
         *(f"    {line}" for line in pipeline_code(tuned, data, arguments))])
 
@@ -126,6 +150,20 @@ def pipeline_code(tuned: "Tuned", data: Development, arguments: Sequence[str]) -
     return imports + lines
 
 
-def _code(number: float) -> str:
-    """Returns a number with all its digits and no more."""
-    return str(number).removesuffix(".0")
+def _alphas(given: argparse.Namespace) -> list[float] | dict[str, list[float]]:
+    """Returns the values of α: for all vectors, or by vector; empty where none are given.
+
+    Raises:
+        SystemExit: If they contradict each other.
+    """
+    names = [name for name, _ in given.alphas]
+    if len(set(names)) < len(names) or ("" in names and len(names) > 1):
+        given.parser.error("--alphas is given twice: give one LIST, or a NAME=LIST for each vector")
+    if any(names) and (given.plot or given.heat_map):
+        given.parser.error("--plot and --heat-map draw one α, and --alphas NAME=LIST has several; --csv has them all")
+    return dict(given.alphas) if any(names) else [value for _, values in given.alphas for value in values]
+
+
+def _code(value: Any) -> str:  # noqa: ANN401
+    """Returns a number with all its digits and no more, or the numbers of several vectors."""
+    return str(value).removesuffix(".0")

@@ -88,7 +88,8 @@ def test_help_names_every_command_and_needs_no_model_library(tmp_path):
               "try:\n    main(['--help'])\nexcept SystemExit as done:\n    assert done.code == 0\n"
               "assert not set(sys.modules) & {'torch', 'transformers', 'pyterrier', 'pandas'}\n")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert all(f"\n    {command} " in done.stdout for command in ("inspect", "merge", "sweep", "compare", "cache", "demo"))
+    commands = ("inspect", "merge", "sweep", "compare", "cache", "demo")
+    assert all(f"\n    {command} " in done.stdout for command in commands)
 
 
 def test_the_installed_command_is_this_one():

@@ -14,7 +14,7 @@ from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, tune
 from pyterrier_taskarith.cli import _main, _sweep
 from pyterrier_taskarith.cli._reranker import SCORING
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
-from pyterrier_taskarith.tuning import _tune
+from pyterrier_taskarith.tuning import NODES, _tune
 from tests.factories import passages, questions
 
 GRID = ["--alphas", "0,0.5,1", "--weights", "0,0.4,1"]
@@ -140,6 +140,46 @@ def test_the_code_makes_the_vectors_that_were_swept(printed, triple, folder, sto
     assert float(grid_printed(out)[0.5, 1].rstrip("*")) == pytest.approx(value["nDCG@10"], abs=5.1e-5)
 
 
+def test_several_vectors_have_values_of_their_own_or_one_for_all(printed, triple, further, folder, stored):
+    vectors = ["--vector", f"a={triple.domain},{triple.base}", "--vector", f"b={further.domain},{further.base}"]
+    run, topics, qrels = stored
+    reranker = TaskArithReranker(triple.ranker, verbose=False, vectors={
+        "a": TaskVector(triple.domain, triple.base), "b": TaskVector(further.domain, further.base)})
+    for options, alphas in ((["--alphas", "a=0,0.5", "--alphas", "b=0.25,1"], {"a": [0, 0.5], "b": [0.25, 1]}),
+                            (["--alphas", "0,0.5"], [0, 0.5])):
+        expected = tune(reranker, run, qrels, alphas=alphas, weights=[0, 0.4, 1], topics=topics, verbose=False)
+        status, out, _ = printed("sweep", "--ranker", triple.ranker, *vectors, *FILES, "--weights", "0,0.4,1", *options)
+        assert status == 0 and f"Chosen: {expected}." in out
+        made = pasted(out)
+        assert made["r"].copy(verbose=False) == expected.reranker and made["pipeline"][-1].weight == expected.weight
+        rows = [re.split("  +", line) for line in out.splitlines()[3:out.splitlines().index("", 3)]]
+        labels = ["0, 0.25", "0, 1", "0.5, 0.25", "0.5, 1"] if isinstance(alphas, dict) else ["0", "0.5"]
+        assert [row[0].strip() for row in rows] == labels
+        assert [float(cell.rstrip("*")) for row in rows for cell in row[1:]] == pytest.approx(
+            expected.evidence["value"].tolist(), abs=5.1e-5)
+
+
+def test_nodes_are_passed_on_and_what_is_interpolated_is_marked(printed, models, folder, stored, reranker):
+    run, topics, qrels = stored
+    for options, nodes in ((["--nodes"], NODES), (["--nodes", "0,0.25,0.5,0.75,1"], (0, 0.25, 0.5, 0.75, 1))):
+        expected = tune(reranker, run, qrels, alphas=[0, 0.1, 0.9], weights=[0.4, 1], topics=topics, nodes=nodes,
+                        verbose=False)
+        status, out, _ = printed("sweep", *models, *FILES, "--alphas", "0,0.1,0.9", "--weights", "0.4,1", *options)
+        assert status == 0 and f"Chosen: {expected}." in out and "* the best; ~ interpolated:" in out
+        marked = {(row.alpha, row.weight) for row in expected.evidence.itertuples() if row.interpolated}
+        assert {cell for cell, text in grid_printed(out).items() if text.endswith("~")} == marked != set()
+
+
+def test_a_sweep_that_is_resumed_scores_only_what_is_missing(printed, models, folder):
+    _, out, _ = printed("sweep", *models, *FILES, *GRID, "--resume", "kept.jsonl")
+    path = folder / "kept.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    status, again, _ = printed("sweep", *models, *FILES, *GRID, "--resume", "kept.jsonl", "--cache", "kept")
+    assert status == 0 and again.replace("cache='kept', ", "") == out
+    assert printed("cache", "kept")[1].startswith("kept/scores.sqlite3: 216 scores")
+
+
 def test_how_to_score_is_in_the_code_too(printed, models, folder):
     status, out, _ = printed("sweep", *models, *FILES, "--alphas", "1", "--weights", "1", "--scorer", "bi-encoder",
                              "--dtype", "bfloat16", "--max-length", "12", "--batch-tokens", "500", "--device", "cpu",
@@ -187,6 +227,10 @@ def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (["--trim", "0.5"], "give --ranker too, or no models at all"),
     (["--ranker", "a"], "give --domain and --base, or --vector"),
     (["--ranker", "a", "--domain", "b", "--base", "c", "--alpha", "1"], "unrecognized arguments: --alpha 1"),
+    (["--alphas", "a=0", "--alphas", "a=1"], "--alphas is given twice: give one LIST, or a NAME=LIST for each vector"),
+    (["--alphas", "0", "--alphas", "1"], "--alphas is given twice"),
+    (["--alphas", "a=0", "--alphas", "b=1", "--plot", "x.png"], "--plot and --heat-map draw one α"),
+    (["--prediction-tokens", "yes"], "'yes': give two tokens between a comma"),
     (["--alphas", "0,much"], "'0,much': give numbers between commas, such as 0,0.3,0.6"),
 ])
 def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, message):
@@ -202,6 +246,10 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
     ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents"),
     ({"--topics": "other.tsv"}, "first.run.gz: none of its queries ('q0' …) is among the 1 topics ('x' …)"),
     ({"--alphas": "0,0"}, "alphas=[0.0, 0.0]: values must be finite and distinct"),
+    ({"--alphas": "bio=0,1"}, "alphas must name each of the re-ranker's vectors ['domain']: unknown ['bio']"),
+    ({"--nodes": "0,0.5,1"}, "nodes=[0.0, 0.5, 1.0]: give at least 5"),
+    ({"--resume": "docs.jsonl"}, "docs.jsonl is no file of a sweep"),
+    ({"--resume": "kept.jsonl", "--nodes": "0,0.2,0.4,0.6,1"}, "leave one out"),
     ({"--weights": "2"}, "weights=[2.0]: each must be from 0 to 1"),
     ({"--measure": "nDGC@10"}, "unknown measure 'nDGC@10'"),
     ({"--scorer": "seq2seq"}, "transformers has no AutoModelForSeq2SeqLM for the model type 'bert'"),
