@@ -47,7 +47,8 @@ setup(
         "test": [
             *DEMO, *PARALLEL,
             "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.15", "mypy>=1.15", "build>=1.2",
-            "sentence-transformers>=5.7", "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6", "nbclient>=0.10", "ipykernel>=6.29",
+            "sentence-transformers>=5.7", "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6",
+            "nbclient>=0.10", "ipykernel>=6.29",
         ],
         "docs": ["sphinx>=7"],
         "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8"],
