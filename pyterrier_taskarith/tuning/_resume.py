@@ -13,6 +13,8 @@ from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import Development
 
 FORMAT = 1
+#: How a file of ours begins.
+_BEGINNING = b'{"format"'
 #: Arguments of a re-ranker that do not decide a score, or are fingerprinted by what they name.
 _NOT_COUNTED = ("alpha", "ranker", "domain", "base", "vectors", "cache", "verbose", "resident", "batch_tokens")
 
@@ -45,9 +47,8 @@ class Finished:
             return
         text = path.read_bytes()
         whole = text[:text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            os.truncate(path, len(whole))
-        if not whole:
+        if not whole and text.startswith(_BEGINNING):  # killed while it wrote its first line
+            os.truncate(path, 0)
             self._append({"format": FORMAT, "sweep": dict(sweep)})
             return
         try:
@@ -63,6 +64,8 @@ class Finished:
         if differ:
             raise ValueError(f"{path} holds another sweep; different: {', '.join(differ)}. Give another file, or "
                              "remove it to begin anew")
+        if len(whole) < len(text):  # only now is it known to be ours
+            os.truncate(path, len(whole))
 
     def add(self, setting: tuple[float, ...], rows: Rows) -> None:
         """Keeps one setting."""

@@ -120,13 +120,32 @@ def test_other_weights_of_a_model_are_noticed(triple, tmp_path, tmp_path_factory
         swept(other, file, alphas=[0.0])
 
 
-@pytest.mark.parametrize("content", ["a diary\n", '{"format": 99, "sweep": {}}\n', "[]\n", "\xff\n"])
+@pytest.mark.parametrize("content", ["a diary\n", "a diary", "a diary\nand its last line",
+                                     '{"format": 99, "sweep": {}}\n', "[]\n", "\xff\n"])
 def test_a_file_of_something_else_is_left_alone(triple, tmp_path, content):
     file = tmp_path / "notes.txt"
     file.write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match="no file of a sweep"):
         swept(triple, file, alphas=[0.0])
     assert file.read_text(encoding="latin-1") == content
+
+
+def test_a_sweep_killed_in_its_first_line_begins_anew(triple, tmp_path):
+    file = tmp_path / "sweep.jsonl"
+    _, whole = swept(triple, file, alphas=[0.0])
+    file.write_bytes(file.read_bytes()[:40])
+    _, again = swept(triple, file, alphas=[0.0])
+    pd.testing.assert_frame_equal(again, whole, check_exact=True)
+
+
+def test_another_sweep_s_file_keeps_its_cut_line_when_it_is_refused(triple, tmp_path):
+    file = tmp_path / "sweep.jsonl"
+    swept(triple, file, alphas=[0.0])
+    file.write_bytes(file.read_bytes()[:-5])
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="holds another sweep"):
+        swept(triple, file, alphas=[0.0], weights=[1.0])
+    assert file.read_bytes() == before
 
 
 def test_tune_resumes_too(triple, tmp_path):
