@@ -181,14 +181,15 @@ def exact(made, outputs):
     made.ours(0.0, "")
     differ = differing_tensors(made.out, made.triple.ranker)
     print(f"\nα = 0: {differ} tensors differ from Θ_T's bytes.\n")
-    print("| output | weights not rounded to the nearest, % | largest distance from the rounded exact value, units in "
-          "the last place |\n|---|---|---|")
+    print(f"| output | weights not rounded to the nearest for α = {ALPHA}, % | for float32(α), % | largest distance "
+          "from the rounded exact value for float32(α), units in the last place |\n|---|---|---|---|")
     for dtype in outputs:
         status, _, _ = made.ours(ALPHA, dtype)
         if status:
             raise SystemExit(f"saving in {dtype} failed: {made.log()}")
-        share, farthest = misrounded(made.out, made.triple, ALPHA)
-        print(f"| {dtype} | {100 * share:.4f} | {f'{farthest:.0f}' if dtype == 'float32' else ''} |", flush=True)
+        share, share_for_32, farthest = misrounded(made.out, made.triple, ALPHA)
+        print(f"| {dtype} | {100 * share:.4f} | {100 * share_for_32:.4f} | "
+              f"{f'{farthest:.0f}' if dtype == 'float32' else ''} |", flush=True)
     shutil.rmtree(made.out)
 
 

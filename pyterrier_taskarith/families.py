@@ -7,7 +7,8 @@ from typing import Any
 
 #: First parts of names that belong to a head, not to the bare backbone, whatever the family.
 HEADS = ("lm_head", "cls", "classifier", "pooler", "qa_outputs", "score", "vocab_transform", "vocab_layer_norm",
-         "vocab_projector", "pre_classifier", "generator_predictions", "generator_lm_head", "classification_head")
+         "vocab_projector", "pre_classifier", "generator_predictions", "generator_lm_head", "discriminator_predictions",
+         "classification_head")
 
 #: Configuration keys that make an architecture; two checkpoints that both state one must agree on it.
 STRUCTURE = ("model_type", "hidden_size", "d_model", "dim", "num_hidden_layers", "num_layers", "num_decoder_layers",

@@ -83,8 +83,9 @@ class LiveWeights:
         shapes = self.plan.ranker.shapes
         absent = [name for name in self._parameters if name not in shapes]
         if absent:
-            raise MergeError(f"Θ_T {self.plan.ranker.source!r} lacks {len(absent)} parameters of "
-                             f"{type(self.module).__name__}: {', '.join(absent[:5])}. Is it the model for this scorer?")
+            raise MergeError(f"Θ_T {self.plan.ranker.source!r} lacks {len(absent)} parameter{'s' * (len(absent) > 1)} "
+                             f"of {type(self.module).__name__}: {', '.join(absent[:5])}. Is it the model for this "
+                             "scorer?")
         differ = [f"{name} {list(parameter.shape)} and {list(shapes[name])}"
                   for name, parameter in self._parameters.items() if tuple(parameter.shape) != shapes[name]]
         if differ:

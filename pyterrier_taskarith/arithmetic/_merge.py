@@ -13,6 +13,7 @@ from pyterrier_taskarith.arithmetic._difference import check_finite
 from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._plan import MergePlan, Step, make_plan
 from pyterrier_taskarith.arithmetic._task_vector import TaskVector
+from pyterrier_taskarith.arithmetic._term import added
 from pyterrier_taskarith.checkpoints import Checkpoint
 
 
@@ -106,8 +107,8 @@ class Merge:
         return f"Merge({self})"
 
     def __str__(self) -> str:
-        return " + ".join([self.ranker.source, *(_scaled(self.alphas[name], vector)
-                                                 for name, vector in self.vectors.items())])
+        return added([self.ranker.source, *(_scaled(self.alphas[name], vector)
+                                            for name, vector in self.vectors.items())])
 
 
 def _scaled(alpha: Alpha, vector: TaskVector) -> str:

@@ -22,6 +22,7 @@ from pyterrier_taskarith.checkpoints import (
     match_rows,
     ties_embeddings,
 )
+from pyterrier_taskarith.families import FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +117,19 @@ class MergePlan:
         """Returns the matching rows of a parameter, or None where the whole tensor is added."""
         return self.rows[term] if name in _by_token(self.ranker) else None
 
+    @property
+    def unchecked(self) -> list[str]:
+        """Models without a tokenizer: that their rows are the same tokens is taken for granted."""
+        known: dict[str, Mapping[str, int] | None] = {f"Θ_T {self.ranker.source!r}": self.ranker.vocabulary}
+        for part in (part for vector in self.vectors.values() for term in vector.terms
+                     for part in term.difference.parts()):
+            if isinstance(part, CheckpointDifference):
+                known |= {f"Θ_D {part.domain.source!r}": part.domain.vocabulary,
+                          f"Θ_0 {part.base.source!r}": part.base.vocabulary}
+            else:
+                known[part.label] = part.vocabulary
+        return [label for label, vocabulary in known.items() if vocabulary is None]
+
     def to_frame(self) -> "pd.DataFrame":
         """Returns the entries as a frame: name, shape, merged, why."""
         import pandas as pd  # late: a merge to disk does not need it
@@ -131,6 +145,8 @@ class MergePlan:
         parts += [f"{count} kept ({why})" for why, count in kept.items()]
         if self.unused:
             parts.append(f"{len(self.unused)} of the task vector unused (absent from Θ_T)")
+        if self.vectors and self.unchecked:
+            parts.append(f"no tokenizer in {', '.join(self.unchecked)}, so rows are matched by their place")
         return "; ".join(parts)
 
     def __str__(self) -> str:
@@ -149,8 +165,8 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
         vectors: Task vectors by name; none: everything is kept.
 
     Raises:
-        MergeError: If nothing is in common, a backbone parameter of Θ_T has no partner in a task vector, shapes or
-            architectures differ, or the layers asked for select nothing.
+        MergeError: If nothing is in common, a backbone parameter of Θ_T has no partner in a task vector or the other
+            way round, shapes or architectures differ, or the layers asked for select nothing.
         CheckpointError: If the tokenizers disagree.
     """
     every = [term for vector in vectors.values() for term in vector.terms]
@@ -174,6 +190,7 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
         raise MergeError(f"the merge covers {covered} of {covered + len(problems)} backbone parameters of Θ_T "
                          f"{ranker.source!r}: {'; '.join(problems[:5])}{' …' if len(problems) > 5 else ''}. "
                          "Are all three of the same architecture?")
+    _complete(ranker, every)
     if every and not any(entry.merged for entry in entries):
         asked = ", ".join(layers.text for term in every for layers in term.layers)
         numbers = sorted({number for _, number in map(layer_of, ranker.shapes) if number is not None})
@@ -214,6 +231,24 @@ def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Te
     if counts and min(counts) < shape[0]:
         return Entry(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
     return Entry(name, shape, True, "merged")
+
+
+def _complete(ranker: Checkpoint, terms: list[Term]) -> None:
+    """Refuses a Θ_T without a backbone parameter that both Θ_D and Θ_0 have: a model would start it at random."""
+    model_type = str(ranker.config["model_type"])
+    # Of an undeclared family the heads' names are not known; what stands beside parameters of Θ_T is no head.
+    parts = {name.split(".")[0] for name in ranker.shapes}
+    by_rows = {family_of(model_type).output, *family_of(model_type).token_rows}
+    encoder_only = "EncoderModel" in str(ranker.config.get("architectures"))
+    missing = {name: term.difference.label for term in terms for name in term.difference.shapes
+               if name not in ranker.shapes and not is_head(name) and name not in by_rows
+               and (model_type in FAMILIES or name.split(".")[0] in parts)
+               and not (encoder_only and name.startswith("decoder."))}
+    if missing:
+        names = list(missing)
+        raise MergeError(f"Θ_T {ranker.source!r} lacks {len(names)} backbone parameter{'s' * (len(names) > 1)} that "
+                         f"{missing[names[0]]} has: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}. "
+                         "Is Θ_T's download complete?")
 
 
 def _files(checkpoint: Checkpoint) -> list[Path]:

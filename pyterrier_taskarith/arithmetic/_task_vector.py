@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
 from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
-from pyterrier_taskarith.arithmetic._term import Edit, Term
+from pyterrier_taskarith.arithmetic._term import Edit, Term, added
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint, is_head
 
@@ -231,7 +231,7 @@ class TaskVector:
         return f"TaskVector({self})"
 
     def __str__(self) -> str:
-        return " + ".join(map(str, self.terms))
+        return added(map(str, self.terms))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TaskVector) and str(self) == str(other)

@@ -1,5 +1,6 @@
 """One scaled, restricted and edited difference inside a task vector."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,3 +62,10 @@ class Term:
         made = "".join([f"[{layers.text}]" for layers in self.layers] + [f".{edit}" for edit in self.edits]
                        + [".slerp()"] * self.sphere)
         return f"{scale}({self.difference.label}){made}"
+
+
+def added(parts: Iterable[str]) -> str:
+    """Returns addends in words as a sum: "a + 0.7·b − 0.1·c"."""
+    first, *others = parts
+    return first + "".join(f" − {part[1:].removeprefix('1·')}" if part.startswith("-") else f" + {part}"
+                           for part in others)

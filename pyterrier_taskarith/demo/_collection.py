@@ -55,6 +55,8 @@ def build_collection(folder: Path) -> Collection:
     place = Path(folder) / "-".join(["docstrings", *(v.replace(" ", "") for v in versions), f"v{FORMAT}"])
     if not place.is_dir():
         require_numpydoc()
+        print(f"building the collection from the docstrings of {', '.join(PACKAGES)}, once (under a minute)",
+              file=sys.stderr, flush=True)
         made = make_collection(read_packages(PACKAGES), ", ".join(versions))
         _write(made, place)
     report = (place / "report.txt").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from pyterrier_taskarith.arithmetic._diagnostics import diagnose, layer_label
 from pyterrier_taskarith.arithmetic._save import DTYPES
 from pyterrier_taskarith.inspection._plot import plot_layers
 from pyterrier_taskarith.inspection._text import to_html, to_text
-from pyterrier_taskarith.inspection._warnings import warnings_of
+from pyterrier_taskarith.inspection._warnings import notes_of, warnings_of
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.reranker import TaskArithReranker
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Inspection:
-    """What a merge would do; prints as a table by layer with warnings below it.
+    """What a merge would do; prints as a table by layer with notes and warnings below it.
 
     Attributes:
         recipe: The sum in one line.
@@ -34,6 +34,7 @@ class Inspection:
         parameters: One row for each parameter of Θ_T and each vector that is added to it: parameter, layer, shape, why,
             vector (empty where nothing is added), and the figures of :func:`diagnose`.
         layers: The figures by layer and vector, in the model's order; the last rows ("all") are over all of them.
+        notes: What of Θ_T is kept and what of the vectors is not used, in words.
         warnings: What may be wrong, in words.
     """
 
@@ -43,6 +44,7 @@ class Inspection:
     dtype: str | None
     parameters: pd.DataFrame
     layers: pd.DataFrame
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_text(self, *, parameters: bool = False) -> str:
@@ -102,7 +104,7 @@ def inspect_merge(merge: Merge | TaskArithReranker, *, dtype: str | None = None,
               disable=None if verbose else True) as bar:
         figures, layers = diagnose(merge, dtype=None if dtype is None else DTYPES[dtype], advance=bar.update)
     return Inspection(str(merge), plan, merge.alphas, dtype, _with_plan(plan, figures), layers,
-                      tuple(warnings_of(plan, layers, dtype)))
+                      tuple(notes_of(plan)), tuple(warnings_of(plan, layers, dtype)))
 
 
 def _as_merge(merge: Merge | TaskArithReranker) -> Merge:

@@ -34,13 +34,14 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def to_text(inspection: Inspection, *, parameters: bool = False) -> str:
-    """Returns the recipe, the plan's summary, a table for each vector, and the warnings."""
+    """Returns the recipe, the plan's summary, a table for each vector, the notes and the warnings."""
     blocks = [f"Θ' = {inspection.recipe}", f"{inspection.plan.summary()}."]
     for title, table in _tables(inspection, parameters):
         blocks.append("\n".join([*filter(None, [title]), *(line.rstrip() for line in _lines(table))]))
     blocks.append("\n".join(_legend(inspection)))
-    if inspection.warnings:
-        blocks.append("\n".join(f"! {warning}" for warning in inspection.warnings))
+    remarks = [*(f"note: {note}" for note in inspection.notes), *(f"! {warning}" for warning in inspection.warnings)]
+    if remarks:
+        blocks.append("\n".join(remarks))
     return "\n\n".join(blocks)
 
 
@@ -50,8 +51,9 @@ def to_html(inspection: Inspection) -> str:
     for title, table in _tables(inspection, parameters=False):
         blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + table.to_html(index=False))
     blocks.append(f"<p>{'<br>'.join(map(html.escape, _legend(inspection)))}</p>")
-    if inspection.warnings:
-        items = "".join(f"<li>{html.escape(warning)}</li>" for warning in inspection.warnings)
+    remarks = [*(f"Note: {note}" for note in inspection.notes), *inspection.warnings]
+    if remarks:
+        items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
         blocks.append(f"<ul>{items}</ul>")
     return "\n".join(blocks)
 

@@ -1,4 +1,4 @@
-"""What may be wrong with a merge, in words."""
+"""What a merge leaves out, and what may be wrong with it, in words."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -7,7 +7,6 @@ import pandas as pd
 
 from pyterrier_taskarith.arithmetic import MergePlan
 from pyterrier_taskarith.arithmetic._diagnostics import ALL
-from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 
 #: ‖τ‖/‖Θ_T‖ above this is more than domain training changes: Θ_0 is then hardly what Θ_D was made from.
 LARGE = 0.5
@@ -27,7 +26,7 @@ def warnings_of(plan: MergePlan, layers: pd.DataFrame, dtype: str | None) -> Ite
         layers: What :func:`diagnose` returns by layer.
         dtype: Of the output; None: Θ_T's own.
     """
-    yield from _of_the_plan(plan)
+    yield from _of_rows(plan)
     total = layers[layers["layer"] == ALL].set_index("vector")
     single = layers[layers["layer"] != ALL]
     for vector, row in total.iterrows():
@@ -44,9 +43,13 @@ def warnings_of(plan: MergePlan, layers: pd.DataFrame, dtype: str | None) -> Ite
         if large and row["learnt"] != 0:
             yield (f"{tau} is longer than {LARGE:g}·‖Θ_T‖ in {_listed(large)}: domain training changes less. "
                    "Is Θ_0 the model that Θ_D was made from?")
-        if row["cosine"] > ALIKE:
-            yield (f"{tau} points where Θ_T − Θ_0 does (cosine {row['cosine']:+.3f}): Θ_T was made from Θ_D, or Θ_0 is "
-                   "the base of neither.")
+        # ‖Θ_T − Θ_D‖ < ‖Θ_T − Θ_0‖, written out.
+        if row["cosine"] * row["learnt"] > row["tau"] / 2:
+            yield (f"Θ_T lies nearer to Θ_D than to Θ_0 ({tau} has cosine {row['cosine']:+.3f} with Θ_T − Θ_0): are "
+                   "Θ_D and Θ_0 swapped, was Θ_T made from Θ_D, or is Θ_0 the base of neither?")
+        elif row["cosine"] > ALIKE:
+            yield (f"{tau} points where Θ_T − Θ_0 does (cosine {row['cosine']:+.3f}): what the ranker learnt is "
+                   "mostly what Θ_D did.")
         if row["cosine"] < -ALIKE:
             yield f"{tau} undoes what Θ_T learnt (cosine {row['cosine']:+.3f} with Θ_T − Θ_0)."
     for one, two in combinations(total.index, 2):
@@ -57,29 +60,24 @@ def warnings_of(plan: MergePlan, layers: pd.DataFrame, dtype: str | None) -> Ite
     yield from _of_rounding(layers, dtype)
 
 
-def _of_the_plan(plan: MergePlan) -> Iterator[str]:
+def notes_of(plan: MergePlan) -> Iterator[str]:
+    """Yields a sentence for what is left as it is, or left out: heads, most often."""
     for why in ("absent from the task vector", "not floating-point"):
         kept = [entry.name for entry in plan.entries if entry.why == why]
         if kept:
             yield f"kept as in Θ_T, {why}: {_listed(kept)}."
+    if plan.unused:
+        yield f"not used, as Θ_T has no such parameter: {_listed(list(plan.unused))}."
+
+
+def _of_rows(plan: MergePlan) -> Iterator[str]:
     for entry in plan.entries:
         if entry.merged and entry.why != "merged":
             count = int(entry.why.split()[1])
             yield (f"{entry.name}: {entry.shape[0] - count} of {entry.shape[0]} rows are kept as in Θ_T, as their "
                    "tokens have no row in τ.")
-    if plan.unused:
-        yield f"not used, as Θ_T has no such parameter: {_listed(list(plan.unused))}."
-    without = [f"Θ_T {plan.ranker.source!r}"] if plan.ranker.vocabulary is None else []
-    for vector in plan.vectors.values():
-        for part in (part for term in vector.terms for part in term.difference.parts()):
-            vocabularies = {part.label: part.vocabulary}
-            if isinstance(part, CheckpointDifference):
-                vocabularies = {f"Θ_D {part.domain.source!r}": part.domain.vocabulary,
-                                f"Θ_0 {part.base.source!r}": part.base.vocabulary}
-            without += [label for label, vocabulary in vocabularies.items() if vocabulary is None]
-    if without:
-        yield (f"no tokenizer in {_listed(list(dict.fromkeys(without)))}: that their rows are the same tokens could "
-               "not be checked.")
+    if plan.unchecked:
+        yield f"no tokenizer in {_listed(plan.unchecked)}: that their rows are the same tokens could not be checked."
 
 
 def _of_rounding(layers: pd.DataFrame, dtype: str | None) -> Iterator[str]:

@@ -42,8 +42,9 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,
     missing = sorted(name for held, name in names.items()
                      if held not in checkpoint.shapes and not held.startswith(optional))
     if missing:
-        raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameters of {module_class.__name__}: "
-                          f"{', '.join(missing[:5])}. Is it the right kind of model for this scorer?")
+        raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameter{'s' * (len(missing) > 1)} of "
+                          f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
+                          "this scorer?")
     with _quiet():
         module = module_class.from_pretrained(None, config=config, dtype=dtype,
                                               state_dict=_placeholders(checkpoint, names, dtype))

@@ -46,9 +46,45 @@ def test_a_parameter_that_the_layers_leave_out_may_be_missing(triple):
     assert plan_of(triple, layers="0").merged
 
 
-def test_the_ranker_may_lack_what_the_vector_has(triple):
+def test_a_ranker_without_a_backbone_parameter_is_refused(triple, tmp_path):
     without(triple.ranker, NAME)
-    assert NAME in plan_of(triple).unused
+    said = (f"Θ_T {str(triple.ranker)!r} lacks 1 backbone parameter that {triple.domain} − {triple.base} has: {NAME}. "
+            "Is Θ_T's download complete?")
+    for part in ({}, {"layers": "0"}):
+        with pytest.raises(MergeError) as error:
+            plan_of(triple, **part)
+        assert str(error.value) == said
+    without(triple.ranker, "embeddings.LayerNorm.weight")
+    merge = Checkpoint(triple.ranker) + 0.5 * TaskVector(triple.domain, triple.base)
+    with pytest.raises(MergeError, match=r"lacks 2 backbone parameters .*: embeddings\.LayerNorm\.weight, encoder\."):
+        merge.save(tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("name", ["final_layer_norm.weight", "block.0.layer.2.DenseReluDense.wo.weight"])
+def test_a_t5_without_a_part_is_refused_but_an_encoder_alone_is_a_model(tmp_path, name):
+    triple = t5_triple(tmp_path)
+    rewrite(triple.ranker, lambda tensors: {known: t for known, t in tensors.items() if known != f"decoder.{name}"})
+    with pytest.raises(MergeError, match=f"lacks 1 backbone parameter .*: decoder.{name}"):
+        plan_of(triple)
+    rewrite(triple.ranker, lambda tensors: {known: t for known, t in tensors.items() if not known.startswith("dec")})
+    with pytest.raises(MergeError, match=r"lacks \d+ backbone parameters"):
+        plan_of(triple)
+    rewrite_config(triple.ranker, architectures=["T5EncoderModel"])
+    assert any(unused.startswith("decoder.block.0.") for unused in plan_of(triple).unused)
+
+
+def test_what_only_the_vector_has_is_no_backbone_where_the_family_is_not_declared(tmp_path):
+    triple = bert_triple(tmp_path)
+    for folder in (triple.ranker, triple.domain, triple.base):
+        rewrite_config(folder, model_type="albert")
+    for folder in (triple.domain, triple.base):
+        rewrite(folder, lambda tensors: {"predictions.dense.weight": torch.ones(2, 2), **{
+            name.replace("bert.", "albert."): tensor for name, tensor in tensors.items()}})
+    assert "predictions.dense.weight" in plan_of(triple).unused
+    without(triple.ranker, NAME)
+    with pytest.raises(MergeError, match="lacks 1 backbone parameter"):
+        plan_of(triple)
 
 
 def test_models_with_nothing_in_common_say_so(triple):

@@ -108,7 +108,7 @@ def test_vectors_are_equal_by_all_digits_of_their_scale(bio, other):
 def test_a_vector_is_written_as_its_recipe(bert, bio):
     recipe = f"({bert.triple.domain} − {bert.triple.base})"
     assert str(bio) == recipe and str(-0.25 * bio.layers("0-1")) == f"-0.25·{recipe}[0-1]"
-    assert str(2 * bio - bio) == f"2·{recipe} + -1·{recipe}" and repr(bio) == f"TaskVector({recipe})"
+    assert str(2 * bio - bio) == f"2·{recipe} − {recipe}" and repr(bio) == f"TaskVector({recipe})"
 
 
 def test_a_pickled_vector_is_its_recipe(bert, bio):

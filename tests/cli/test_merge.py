@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from pyterrier_taskarith import TaskVector
+from tests.arithmetic._folders import copy_of
 from tests.checkpoints._by_hand import parameters, raw, same_bits
 
 ROLES = ("ranker", "domain", "base")
@@ -50,6 +51,17 @@ def test_the_folder_holds_the_merge_and_the_text_says_so(triple, models, printed
     seconds, speed = map(float, re.search(r"in ([\d.]+) s \(([\d.]+) GB/s\)\.$", done).groups())
     assert speed == pytest.approx(sum(sizes) / 1e9 / max(seconds, 0.005), abs=0.02, rel=0.5)
     assert left_beside(out) == []
+
+
+def test_a_model_without_tokenizer_is_said(triple, printed, tmp_path):
+    copied = copy_of(triple, tmp_path / "copied")
+    for name in ("vocab.txt", "tokenizer.json"):
+        (copied.base / name).unlink(missing_ok=True)
+    status, text, _ = printed("merge", *(part for role in ROLES for part in (f"--{role}", getattr(copied, role))),
+                              "--out", tmp_path / "merged")
+    assert status == 0
+    summary = text.splitlines()[1]
+    assert summary.endswith(f"no tokenizer in Θ_0 {str(copied.base)!r}, so rows are matched by their place.")
 
 
 def test_alpha_by_layers_and_sign(triple, models, printed, tmp_path):

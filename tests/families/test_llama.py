@@ -57,7 +57,7 @@ REFUSED = [
             lacking(DOWN, "domain")),
     Refused("backbone parameter missing in the base", rf"'{DOWN}' is absent from Θ_0 '{{base}}'", BIN,
             lacking(DOWN, "base")),
-    Refused("no output matrix in the ranker", "lacks 1 parameters of LlamaForCausalLM: lm_head.weight", BIN,
+    Refused("no output matrix in the ranker", "lacks 1 parameter of LlamaForCausalLM: lm_head.weight", BIN,
             lacking("lm_head.weight", "ranker"), only_scoring=True),
     Refused("32001 rows, and no tokenizer to match them by", "Θ_D '{domain}'|{domain} − {base}.* has no tokenizer",
             PADDED, lambda triple: [removed(role, *TOKENIZER)(triple) for role in ("domain", "base")]),

@@ -66,7 +66,7 @@ REFUSED = [
             disagreeing("encoder.embed_tokens.weight", "domain")),
     Refused("backbone parameter missing in the domain", rf"51 of 52 .*'{WI}' is absent from Θ_D '{{domain}}'", HUB,
             lacking(WI, "domain")),
-    Refused("no output matrix in the ranker", "lacks 1 parameters of MT5ForConditionalGeneration: lm_head.weight",
+    Refused("no output matrix in the ranker", "lacks 1 parameter of MT5ForConditionalGeneration: lm_head.weight",
             HUB, lacking("lm_head.weight", "ranker"), only_scoring=True),
     Refused("domain that truly ties its output to the embedding",
             "different architectures: tie_word_embeddings False and True", HUB,

@@ -74,8 +74,8 @@ REFUSED = [
             lacking(WO, "domain")),
     Refused("embedding missing in the base", "'shared.weight' is absent from Θ_0 '{base}'",
             change=lacking("shared.weight", "base")),
-    Refused("backbone parameter missing in the ranker", rf"lacks 1 parameters of T5ForCond.*: {WO}",
-            change=lacking(WO, "ranker"), only_scoring=True),
+    Refused("backbone parameter missing in the ranker", rf"lacks 1 backbone parameter that .*: {WO}",
+            change=lacking(WO, "ranker")),
     Refused("domain that is T5 v1.1", "different architectures: feed_forward_proj 'relu' and 'gated-gelu'", HUB,
             both(PUBLISHED, V11)),
     Refused("the same, and a ranker whose config states neither", "different architectures: tie_word_embeddings True "

@@ -7,6 +7,7 @@ import torch
 
 from pyterrier_taskarith import Checkpoint, Merge, MergeError, TaskArithReranker, TaskVector
 from pyterrier_taskarith.arithmetic._diagnostics import diagnose
+from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.inspection import Inspection, inspect_merge
 from tests.arithmetic._folders import changed, copy_of, filled, reorder_tokens, tokens_of, without
 from tests.checkpoints._by_hand import rewrite
@@ -42,7 +43,7 @@ def inspected(triple: Triple, alpha: float = 0.5, **options) -> Inspection:
 
 def said(inspection: Inspection, start: str) -> str:
     """The one warning that begins so."""
-    (found,) = [warning for warning in inspection.warnings if warning.startswith(start)]
+    (found,) = [said for said in (*inspection.notes, *inspection.warnings) if said.startswith(start)]
     return found
 
 
@@ -197,7 +198,8 @@ def test_a_plot_without_cosines_has_one_panel(triple, tmp_path):
 
 
 def test_an_ordinary_triple_gets_no_more_than_the_plans_remarks(triple):
-    assert [warning.split(":")[0] for warning in inspected(triple).warnings] == [
+    assert not inspected(triple).warnings
+    assert [note.split(":")[0] for note in inspected(triple).notes] == [
         "kept as in Θ_T, absent from the task vector", "not used, as Θ_T has no such parameter"]
     assert {"pooler.dense.weight", "pooler.dense.bias"} == set(
         said(inspected(triple), "kept").removesuffix(".").split(": ")[1].split(", "))
@@ -224,7 +226,25 @@ def test_the_base_of_neither_is_noticed(copied):
                 lambda tensor: torch.randn(tensor.shape, generator=torch.Generator().manual_seed(tensor.numel())) * 3)
     inspection = inspected(copied)
     assert "domain training changes less. Is Θ_0 the model that Θ_D was made from?" in said(inspection, "τ is longer")
-    assert "Θ_0 is the base of neither" in said(inspection, "τ points where Θ_T − Θ_0 does (cosine +0.9")
+    assert "is Θ_0 the base of neither?" in said(inspection, "Θ_T lies nearer to Θ_D than to Θ_0 (τ has cosine +0.9")
+
+
+@pytest.mark.parametrize("models", ["demo", "factory"])
+def test_a_swapped_domain_and_base_are_noticed(models, triple):
+    if models == "demo":
+        triple = Triple(**demo_models())
+    assert not [warning for warning in inspected(triple).warnings if "swapped" in warning]
+    swapped = Triple(triple.ranker, domain=triple.base, base=triple.domain)
+    assert "are Θ_D and Θ_0 swapped" in said(inspected(swapped), "Θ_T lies nearer to Θ_D than to Θ_0")
+
+
+def test_a_ranker_on_the_way_to_the_domain_is_noticed(copied):
+    base, domain = Checkpoint(copied.base), Checkpoint(copied.domain)
+    for name in base.shapes:
+        if not name.startswith("cls."):
+            part = torch.lerp(base.tensor(name), domain.tensor(name), 0.3)
+            changed(copied.ranker, name, lambda tensor, part=part: part)
+    assert said(inspected(copied), "τ points where Θ_T − Θ_0 does (cosine +1.000)")
 
 
 def test_a_domain_that_undoes_the_ranker_is_noticed(triple):
