@@ -10,7 +10,8 @@ import ir_measures
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
-from ir_measures.providers import Evaluator, FallbackEvaluator
+from ir_measures.providers import Evaluator
+from ir_measures.providers.fallback_provider import FallbackEvaluator
 
 SPELLINGS = 'give an ir_measures object (nDCG@10), its name ("nDCG@10") or trec_eval\'s name ("ndcg_cut_10")'
 

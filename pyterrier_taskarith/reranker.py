@@ -88,7 +88,8 @@ class TaskArithReranker(Configured):
             resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads their files at each
                 change of α, "auto" takes "memory" where both fit in half of what is free on the device once the live
                 weights are there; :attr:`residence` tells what it chose.
-            cache: Folder where scores are kept between processes.
+            cache: Folder where scores are kept between processes. Those of a frame are written once all of it is
+                scored; a frame that was interrupted is scored again as a whole, in the same batches to the same bits.
             verbose: Whether to show progress.
 
         Raises:

@@ -214,6 +214,17 @@ def test_a_stored_run_goes_over_a_collection(printed, models, folder, stored):
     assert re.match(rf"nDCG@10 on \d development queries of '{folder.name}';", out)
 
 
+@pytest.mark.parametrize("command", ["sweep", "demo"])
+def test_a_collection_with_judgements_of_other_documents_is_one_line(printed, folder, command):
+    (folder / "topics.tsv").rename("queries.tsv")
+    (folder / "qrels.txt").write_text("".join(f"q{q} 0 other{q} 1\n" for q in range(9)))
+    status, out, err = printed(command, "--collection", ".")
+    assert (status, out) == (1, "")
+    assert err == ("taskarith: qrels.txt and docs.jsonl have no document in common: judged are 9 documents (other0, "
+                   "other1, other2, …), and docs.jsonl holds 24 documents (d0, d1, d10, …). Do they belong together, "
+                   "and are their docnos written alike?\n")
+
+
 @pytest.mark.java
 def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (folder / "topics.tsv").rename("queries.tsv")
