@@ -90,6 +90,9 @@ def _check_parameters(measure: Measure) -> None:
     except AssertionError as error:
         # repr(measure) itself fails on parameters it does not know.
         raise ValueError(f"measure {measure.NAME} with parameters {measure.params}: {error}") from error
+    cutoff = measure.params.get("cutoff", 1)
+    if isinstance(cutoff, bool) or cutoff < 1:  # trec_eval would abort the whole process
+        raise ValueError(f"measure {measure} has the cutoff {cutoff}: it must be 1 or more")
     gains = measure.params.get("gains", {})
     if any(not isinstance(number, numbers.Integral) for number in (*gains, *gains.values())):
         raise ValueError(f"measure {measure.NAME} with gains={gains}: gains give a whole number for each label, such "

@@ -171,9 +171,9 @@ def with_queries_and_texts(run: pd.DataFrame, topics: pd.DataFrame, documents: p
     if len(unknown):
         absent = unknown["docno"].unique()
         raise ValueError(f"{path}, line {unknown.index[0]}: document {absent[0]!r} is not among the {len(documents)} "
-                         f"documents ({first_few(documents['docno'])}), so it has no text; so it is with "
-                         f"{len(absent)} documents of the run ({first_few(absent)}) in {len(unknown)} rows. Were these "
-                         "results retrieved from other documents?")
+                         f"documents ({first_few(documents['docno'])}) and so has no text; the run has {len(absent)} "
+                         f"such documents ({first_few(absent)}) in {len(unknown)} rows. Were these results retrieved "
+                         "from other documents?")
     return made.reset_index(drop=True)
 
 

@@ -15,7 +15,10 @@ def mean(runs, qrels, measures):
     return compare({name: runs[name] for name in ("BM25", "Θ_T")}, qrels, measures).means
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations([nDCG @ 10, nDCG @ 5, nDCG(gains=GAINS) @ 10, AP(rel=2)])))
+MEASURES = [nDCG @ 10, nDCG @ 5, nDCG(gains=GAINS) @ 10, AP(rel=2)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(MEASURES)))
 def test_measures_beside_one_with_gains_keep_their_own(runs, qrels, order):
     together = mean(runs, qrels, order)
     changed = mean(runs, qrels.assign(label=qrels["label"].map(GAINS)), nDCG @ 10)

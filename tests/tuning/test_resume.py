@@ -33,8 +33,8 @@ def swept(triple, file, alphas=ALPHAS, weights=WEIGHTS, run=None, qrels=None, **
                     weights=weights, resume=file, verbose=False)
 
 
-#: What a sweep that is killed is about, each of four settings.
-KINDS = ("one vector, one set", "two vectors", "two sets", "two vectors, two sets")
+#: What a sweep that is killed is about: four settings in either case.
+KINDS = ("one vector, one set", "two vectors, two sets")
 
 
 def swept_of(kind, triple, file):
