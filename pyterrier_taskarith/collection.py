@@ -78,16 +78,18 @@ def read_collection(folder: str | Path, *, development: str | Path | None = None
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a line does not have the form above, a docno or a qid occurs twice, or a pair is judged twice with
-            different labels; the message names the file, the line and the value.
+            different labels; the message names the file, the line and the value. Or no judged document is there.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"The collection {folder} is not a folder.")
     if (folder / "corpus.jsonl").is_file():
-        documents = _read_documents(folder / "corpus.jsonl", docno="_id")
+        texts, sources = folder / "corpus.jsonl", {split: folder / "qrels" / f"{split}.tsv" for split in BEIR_SPLITS}
+        documents = _read_documents(texts, docno="_id")
         splits = _read_beir_splits(folder)
     elif (folder / "docs.jsonl").is_file():
-        documents = _read_documents(folder / "docs.jsonl", docno="docno")
+        texts, sources = folder / "docs.jsonl", {TEST: folder / "qrels.txt"}
+        documents = _read_documents(texts, docno="docno")
         splits = {TEST: _judged(*_read_plain_queries(folder), folder)}
     else:
         raise FileNotFoundError(f"{folder} holds neither docs.jsonl nor corpus.jsonl: it is no collection this reads.")
@@ -95,16 +97,22 @@ def read_collection(folder: str | Path, *, development: str | Path | None = None
     if development is not None:
         origin = f"development queries from {Path(development).name}"
         dev = _judged(*_read_plain_queries(Path(development)), Path(development))
-        splits = {DEVELOPMENT: dev, TEST: list(splits.values())[-1]}
+        test_name, test = list(splits.items())[-1]
+        splits = {DEVELOPMENT: dev, TEST: test}
+        sources = {DEVELOPMENT: Path(development) / "qrels.txt", TEST: sources[test_name]}
     elif len(splits) > 1:
         (development_name, dev), (test_name, test) = list(splits.items())[-2:]
         origin = f"the folder's splits {development_name} and {test_name}"
         splits = {DEVELOPMENT: dev, TEST: test}
+        sources = {DEVELOPMENT: sources[development_name], TEST: sources[test_name]}
     else:
         origin = "divided by a hash of the query"
-        splits = _halves(*next(iter(splits.values())), folder)
+        name, whole = next(iter(splits.items()))
+        splits, sources = _halves(*whole, folder), dict.fromkeys((DEVELOPMENT, TEST), sources[name])
 
-    _warn_of_unknown_documents(splits, documents, folder)
+    for file in dict.fromkeys(sources.values()):
+        check_judged(pd.concat([qrels for split, (_, qrels) in splits.items() if sources[split] == file]), file,
+                     documents, texts)
     counts = {split: len(topics) for split, (topics, _) in splits.items()}
     name = folder.resolve().name
     return Collection(
@@ -227,12 +235,28 @@ def _halves(topics: pd.DataFrame, qrels: pd.DataFrame, folder: Path) -> dict[str
     return halves
 
 
-def _warn_of_unknown_documents(splits: dict[str, Judged], documents: pd.DataFrame, folder: Path) -> None:
-    known = set(documents["docno"])
-    unknown = {docno for _, qrels in splits.values() for docno in qrels["docno"]} - known
+def check_judged(qrels: pd.DataFrame, judged_in: Path, documents: pd.DataFrame, read_from: Path) -> None:
+    """Refuses judgements of other documents, and warns where some of the judged ones are absent.
+
+    Args:
+        qrels: Their column docno.
+        judged_in: Their file.
+        documents: Their column docno.
+        read_from: Their file.
+
+    Raises:
+        ValueError: If no judged document is there; both files are named.
+    """
+    judged, known = set(qrels["docno"]), set(documents["docno"])
+    unknown = judged - known
+    if unknown == judged:
+        raise ValueError(f"{judged_in} and {read_from} have no document in common: judged are "
+                         f"{_some(judged, 'document', 'documents')}, and {read_from.name} holds "
+                         f"{_some(known, 'document', 'documents')}. Do they belong together, and are their docnos "
+                         "written alike?")
     if unknown:
         message = f"{_some(unknown, 'judged document', 'judged documents')} not in the collection: never retrieved."
-        warnings.warn(f"{folder}: {message}", stacklevel=3)
+        warnings.warn(f"{judged_in}: {message}", stacklevel=3)
 
 
 def _some(names: set[str], one: str, many: str) -> str:
@@ -269,7 +293,8 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _identifier(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise ValueError(f"{where}: {key!r} must be a name or a whole number, and is {value!r}.")
+        raise ValueError(f"{where}: {key!r} must be a name or a whole number, and is {value!r}"
+                         f"{_fields(record, key)}.")
     return str(value).strip()
 
 
@@ -277,8 +302,13 @@ def _text(record: dict[str, Any], key: str, where: str, default: str | None = No
     value = record.get(key)
     value = default if value is None and default is not None else value
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {key!r} must be a text, and is {value!r}.")
+        raise ValueError(f"{where}: {key!r} must be a text, and is {value!r}{_fields(record, key)}.")
     return value
+
+
+def _fields(record: dict[str, Any], key: str) -> str:
+    """Returns, where a field is missing, which there are, in words."""
+    return "" if key in record else f"; the line has the fields {', '.join(map(repr, record)) or '(none)'}"
 
 
 def _label(value: str, where: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from pyterrier_taskarith.arithmetic import LiveWeights, Merge, MergePlan, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import Alpha, LiveWeights, Merge, MergePlan, Setting, TaskVector, make_plan
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.cache import CachedSetting, ScoreCache
 from pyterrier_taskarith.checkpoints import Checkpoint
@@ -58,17 +58,26 @@ class LiveOptions:
 class LiveModel:
     """A module, its weights' sources, and the scores it gave."""
 
-    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LiveOptions) -> None:
+    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LiveOptions,
+                 alphas: Mapping[str, Alpha]) -> None:
         """Plans the merge, then loads the module.
 
+        Args:
+            ranker: Θ_T.
+            vectors: Task vectors by name.
+            options: Everything else.
+            alphas: What is going to be asked for first, to refuse layers that the model lacks before it is loaded.
+
         Raises:
-            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
+            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer, or an α by
+                layers the models.
             CacheError: If the cache cannot be made or opened.
         """
         self.options = options
         # First: a folder that cannot be written to should not cost the loading of a model.
         self._cache = ScoreCache(options.cache) if options.cache is not None else None
         self.plan: MergePlan = make_plan(ranker, vectors)
+        self.plan.check_alphas(alphas)
         device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = self._dtype(options.dtype, device)
         self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(

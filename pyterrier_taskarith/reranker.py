@@ -88,7 +88,8 @@ class TaskArithReranker(Configured):
             resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads their files at each
                 change of α, "auto" takes "memory" where both fit in half of what is free on the device once the live
                 weights are there; :attr:`residence` tells what it chose.
-            cache: Folder where scores are kept between processes.
+            cache: Folder where scores are kept between processes. Those of a frame are written once all of it is
+                scored; a frame that was interrupted is scored again as a whole, in the same batches to the same bits.
             verbose: Whether to show progress.
 
         Raises:
@@ -113,6 +114,8 @@ class TaskArithReranker(Configured):
         self.batch_tokens, self.max_length = batch_tokens, max_length
         self.prediction_tokens = prediction_tokens
         self.text_field, self.verbose = text_field, verbose
+        if cache is not None and not isinstance(cache, str | Path):
+            raise ValueError(f"cache={cache!r}: give a folder, such as cache='scores', or leave it out to keep none")
         self.cache = None if cache is None else str(cache)
         self._check_choices()
         self.alpha = alpha
@@ -178,7 +181,13 @@ class TaskArithReranker(Configured):
             raise ValueError(f"alpha={value!r}: without a vector α does nothing; leave it out")
         if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", new) != new:
             raise ValueError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
+        self._check_layers(new if isinstance(new, dict) else dict.fromkeys(self._vectors_used, new))
         self._alpha = new
+
+    def _check_layers(self, alphas: Mapping[str, Alpha]) -> None:
+        """Refuses layers that a model lacks, as soon as it is loaded."""
+        for model in getattr(self, "_loaded", []):
+            model.plan.check_alphas(alphas)
 
     def get_parameter(self, name: str) -> Any:  # noqa: ANN401
         """Returns an argument, or ``alpha.name`` of one vector."""
@@ -232,7 +241,7 @@ class TaskArithReranker(Configured):
                 key = (self.ranker, str(vectors), options, tuple(map(_stamp, source_files(ranker, vectors))))
                 model = _MODELS.get(key)
                 if model is None:
-                    model = _MODELS[key] = LiveModel(ranker, vectors, options)
+                    model = _MODELS[key] = LiveModel(ranker, vectors, options, self._alphas())
                 self._loaded.append(model)
             return self._loaded[0]
 
@@ -301,6 +310,7 @@ class TaskArithReranker(Configured):
         made = super().copy(**changed)
         if set(changed) <= {"alpha", "variant"}:
             made._loaded = self._loaded
+            made._check_layers(made._alphas())
         return made
 
     def save(self, folder: str | Path, *, dtype: str | None = None, shard_size: str | int | None = None,

@@ -113,7 +113,8 @@ def test_a_beir_folder_with_one_split_is_divided_by_hash(tmp_path):
 
 
 def test_unknown_queries_unjudged_queries_and_unknown_documents_are_counted_in_warnings(tmp_path):
-    folder = write_plain(tmp_path / "odd", qrels=["99 0 d1 1", "98 0 d1 1", *(f"{i} 0 d9 1" for i in range(39))])
+    judged = ["0 0 d1 1", *(f"{i} 0 d9 1" for i in range(39))]
+    folder = write_plain(tmp_path / "odd", qrels=["99 0 d1 1", "98 0 d1 1", *judged])
     with pytest.warns(UserWarning) as caught:
         collection = read_collection(folder)
     words = " | ".join(str(warning.message) for warning in caught)
@@ -121,7 +122,29 @@ def test_unknown_queries_unjudged_queries_and_unknown_documents_are_counted_in_w
     assert "1 query (39) without a judgement left out" in words
     assert "1 judged document (d9) not in the collection" in words
     assert sum(len(topics) for topics in collection.topics.values()) == 39
-    assert set(collection.qrels["test"]["docno"]) == {"d9"}
+    assert set(collection.qrels["test"]["docno"]) | set(collection.qrels["dev"]["docno"]) == {"d1", "d9"}
+
+
+def test_judgements_of_other_documents_altogether_are_refused_with_both_files(tmp_path):
+    folder = write_plain(tmp_path / "other", qrels=[f"{i} 0 D{i % 4} 1" for i in range(40)])
+    with pytest.raises(ValueError, match=r"qrels\.txt and .*docs\.jsonl have no document in common: judged are 4 "
+                                         r"documents \(D0, D1, D2, …\), and docs\.jsonl holds 2 documents \(d1, d2\)"):
+        read_collection(folder)
+    right = write_plain(tmp_path / "right")
+    with pytest.raises(ValueError, match=r"other/qrels\.txt and .*right/docs\.jsonl have no document in common"):
+        read_collection(right, development=folder)
+
+
+def test_of_a_beir_folder_the_splits_that_are_used_must_judge_its_documents(tmp_path):
+    folder = write_beir(tmp_path / "beir", {"train": ["q1"], "dev": ["q2"], "test": ["q3"]})
+    for split, error in (("train", False), ("dev", True)):
+        path = folder / "qrels" / f"{split}.tsv"
+        path.write_text(path.read_text().replace("\t7\t", "\t8\t"))
+        if error:
+            with pytest.raises(ValueError, match=r"qrels/dev\.tsv and .*corpus\.jsonl have no document in common"):
+                read_collection(folder)
+        else:
+            assert len(read_collection(folder).topics["dev"]) == 1
 
 
 def test_a_judgement_given_twice_counts_once(tmp_path):
@@ -137,6 +160,7 @@ def test_a_judgement_given_twice_counts_once(tmp_path):
         ("docs.jsonl", '["d3"]', "not a JSON object"),
         ("docs.jsonl", '{"docno": "d1", "text": "again"}', "the docno 'd1' occurs twice"),
         ("docs.jsonl", '{"text": "nameless"}', "'docno' must be a name or a whole number, and is None"),
+        ("docs.jsonl", '{"docno": "d3", "contents": "x"}', "is None; the line has the fields 'docno', 'contents'"),
         ("docs.jsonl", '{"docno": "d3", "text": null}', "'text' must be a text, and is None"),
         ("docs.jsonl", '{"docno": "d3", "text": NaN}', "'text' must be a text, and is nan"),
         ("queries.tsv", "41 no tab", "not a qid, a TAB and a query: '41 no tab'"),

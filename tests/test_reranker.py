@@ -227,6 +227,14 @@ def test_a_value_that_is_none_of_the_choices_is_named(name, value):
         TaskArithReranker(*NOWHERE, **{name: value})
 
 
+@pytest.mark.parametrize("value", [True, False, 1, ["scores"], b"scores"])
+def test_a_cache_that_is_no_folder_is_refused(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"cache={re.escape(repr(value))}: give a folder, such as cache='scores'"):
+        TaskArithReranker(*NOWHERE, cache=value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_whole_numbers_may_be_numpys():
     assert TaskArithReranker(*NOWHERE, batch_tokens=np.int64(64)).batch_tokens == 64
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pyterrier_taskarith import TaskArithReranker, TaskVector
+from pyterrier_taskarith import TaskArithReranker, TaskVector, live
 from tests._reranking import bare_state, by_hand, frame, reference, reranker, with_weights_of
 from tests.factories import bert_triple, t5_triple
 from tests.scorers._reference import t5_scores
@@ -301,6 +301,30 @@ def test_alpha_by_layers_scores_as_layers_of_the_vector_do(triple):
     np.testing.assert_array_equal(scores(by_layers), scores(by_vector))
     assert by_layers.alpha == {"default": 0.7, "layers 1": 0.0, "embeddings": 0.0}
     assert np.abs(scores(by_layers) - scores(reranker(triple, alpha=0.7))).max() > 1e-4
+
+
+def test_layers_that_the_model_lacks_are_refused_before_it_is_loaded_and_the_others_named(triple, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(live, "make_scorer", lambda *arguments: loaded.append(arguments))
+    r = reranker(triple, alpha={"default": 0.5, "layers 99": 1})
+    with pytest.raises(ValueError, match=r"alpha=\{'layers 99': 1\} selects no parameter that is merged; these layers "
+                                         r"are: embeddings, encoder.0-1$"):
+        r.model  # noqa: B018
+    assert not loaded
+
+
+@pytest.mark.parametrize("alpha", [{"default": 0.5, "layers 0,99": 1}, {"default": 0.5, "not 99": 1},
+                                   {"default": 0.5, "decoder.0": 1}])
+def test_a_living_reranker_refuses_layers_it_lacks_at_once(triple, alpha):
+    r = reranker(triple, alpha={"default": 0.5, "layers 0": 1})
+    r.transform(frame())
+    before = r.alpha
+    for change in (lambda: setattr(r, "alpha", alpha), lambda: r.copy(alpha=alpha),
+                   lambda: r.set_parameter("alpha", alpha)):
+        with pytest.raises(ValueError, match=r"selects no parameter that is merged.*these layers are: embeddings, "
+                                             r"encoder.0-1$"):
+            change()
+    assert r.alpha == before
 
 
 def test_alpha_by_layers_for_one_of_several_vectors(triple, other):

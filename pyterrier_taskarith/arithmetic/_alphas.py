@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pyterrier_taskarith.arithmetic._errors import MergeError
-from pyterrier_taskarith.arithmetic._layers import Layers
+from pyterrier_taskarith.arithmetic._layers import Layers, layers_in_words
 
 #: The key of the α of every layer that no other key selects.
 DEFAULT = "default"
@@ -36,18 +36,23 @@ class LayerAlphas:
         return found[0][1] if found else self.default
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuses groups that overlap, or that select none of the parameters that are merged.
+        """Refuses groups that overlap, or of which a part selects none of the parameters that are merged.
+
+        Args:
+            names: Canonical names of the parameters that are merged.
 
         Raises:
-            MergeError: Naming the group.
+            MergeError: Naming the group, and the layers that there are.
         """
         names = list(names)
         for name in names:
             self.of(name)
         for layers, alpha in self.groups:
-            if not any(name in layers for name in names):
-                raise MergeError(f"alpha={{{layers.text!r}: {alpha:g}}} selects no parameter that is merged; "
-                                 "see the layers in the merge plan")
+            absent = [part for part in layers.parts if not any(name in Layers(part) for name in names)]
+            if absent or not any(name in layers for name in names):
+                part = f" in {absent[0]!r}" if absent and len(layers.parts) > 1 else ""
+                raise MergeError(f"alpha={{{layers.text!r}: {alpha:g}}} selects no parameter that is merged{part}; "
+                                 f"these layers are: {layers_in_words(names)}")
 
     @property
     def is_zero(self) -> bool:

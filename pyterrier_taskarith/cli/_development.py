@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,8 +79,11 @@ def development_of(given: argparse.Namespace) -> Development:
                             "pipeline of yours",))
     run = _files.read_run(given.run_file)
     if given.collection is None:
+        from pyterrier_taskarith.collection import check_judged
+
         topics, qrels = _files.read_topics(given.topics), _files.read_qrels(given.qrels)
         documents = _files.read_documents(given.docs)
+        check_judged(qrels, Path(given.qrels), documents, Path(given.docs))
         name = f"queries of {given.topics} with judgements in {given.qrels}"
     else:
         from pyterrier_taskarith.collection import read_collection

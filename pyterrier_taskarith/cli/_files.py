@@ -15,6 +15,7 @@ import pyterrier as pt
 
 from pyterrier_taskarith.collection import SHOWN, _add_query, _identifier, _json_lines, _read_documents, _read_queries
 from pyterrier_taskarith.collection import _text as _string
+from pyterrier_taskarith.comparison._frames import first_few
 
 
 class _Lines:
@@ -168,9 +169,11 @@ def with_queries_and_texts(run: pd.DataFrame, topics: pd.DataFrame, documents: p
                        text=kept["docno"].map(documents.set_index("docno")["text"]))
     unknown = made[made["text"].isna()]
     if len(unknown):
-        raise ValueError(f"{path}, line {unknown.index[0]}: document {unknown['docno'].iloc[0]!r} is not among the "
-                         f"{len(documents)} documents, and {len(unknown) - 1} further rows have none either; were "
-                         "these results retrieved from other documents?")
+        absent = unknown["docno"].unique()
+        raise ValueError(f"{path}, line {unknown.index[0]}: document {absent[0]!r} is not among the {len(documents)} "
+                         f"documents ({first_few(documents['docno'])}) and so has no text; the run has {len(absent)} "
+                         f"such documents ({first_few(absent)}) in {len(unknown)} rows. Were these results retrieved "
+                         "from other documents?")
     return made.reset_index(drop=True)
 
 

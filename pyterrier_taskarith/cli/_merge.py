@@ -25,12 +25,16 @@ def add_to(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Writes the folder and prints what was done."""
     merge = merge_of(given)
+    from pyterrier_taskarith.arithmetic import MergeError
     from pyterrier_taskarith.arithmetic.disk._record import inputs
 
     print(f"Θ' = {merge}\n{merge.plan.summary()}.", flush=True)
     folder, start = Path(given.out), time.perf_counter()
     before = _identity(folder)
-    merge.save(folder, dtype=given.dtype, shard_size=given.shard_size, overwrite=given.overwrite, verbose=True)
+    try:
+        merge.save(folder, dtype=given.dtype, shard_size=given.shard_size, overwrite=given.overwrite, verbose=True)
+    except MergeError as error:
+        raise MergeError(str(error).replace("overwrite=True", "--overwrite")) from error
     seconds = time.perf_counter() - start
     if _identity(folder) == before:
         print(f"{folder} holds this merge already.")

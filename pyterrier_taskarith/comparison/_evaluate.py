@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-import ir_measures
 import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
 from pyterrier_taskarith.comparison._frames import checked_qrels, checked_run, checked_topics, first_few
+from pyterrier_taskarith.measures import make_evaluator
 
 System: TypeAlias = pd.DataFrame | pt.Transformer
 
@@ -91,7 +91,7 @@ def evaluate(
         raise ValueError(f"system {first_few(transformers)} is a transformer, which needs queries to run: give topics=")
     judged = set(qrels["qid"])
     # Before any transformer runs, so that a measure nobody computes costs no retrieval.
-    evaluator = ir_measures.evaluator(list(measures), pt.model.to_ir_measures(qrels))
+    evaluator = make_evaluator(measures, qrels)
 
     retrieved: set[str] = set()
     rows: list[tuple[str, str, str, float]] = []

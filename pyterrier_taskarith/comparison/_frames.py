@@ -26,9 +26,9 @@ def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
     _require_columns(what, run, ["qid", "docno", "score"])
     if run.empty:
         raise ValueError(f"{what} has no rows: no document was retrieved for any query")
-    _require_values(what, run, ["qid", "docno", "score"])
-    run = run.assign(qid=run["qid"].astype(str), docno=run["docno"].astype(str), score=_numbers(what, run, "score"))
-    _reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
+    require_values(what, run, ["qid", "docno", "score"])
+    run = run.assign(qid=run["qid"].astype(str), docno=run["docno"].astype(str), score=as_numbers(what, run, "score"))
+    reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
     return run.sort_values(["qid", "score", "docno"], ascending=[True, False, False], ignore_index=True)
 
 
@@ -48,22 +48,23 @@ def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
     _require_columns("qrels", qrels, ["qid", "docno", "label"])
     if qrels.empty:
         raise ValueError("qrels has no rows: there is nothing to evaluate against")
-    _require_values("qrels", qrels, ["qid", "docno", "label"])
-    labels = _numbers("qrels", qrels, "label")
+    require_values("qrels", qrels, ["qid", "docno", "label"])
+    labels = as_numbers("qrels", qrels, "label")
     if (fractional := labels != labels.round()).any():
         raise ValueError(f"qrels has the label {labels[fractional].iloc[0]}: relevance labels are whole numbers")
     qrels = qrels.assign(qid=qrels["qid"].astype(str), docno=qrels["docno"].astype(str), label=labels.astype("int64"))
     key = [column for column in ("qid", "docno", "iteration") if column in qrels.columns]
     qrels = qrels.drop_duplicates([*key, "label"])
-    _reject_repeats("qrels", qrels, key, "the labels differ, keep the right one")
+    reject_repeats("qrels", qrels, key, "the labels differ, keep the right one")
     return qrels.sort_values(key, ignore_index=True)
 
 
-def checked_topics(topics: pd.DataFrame) -> pd.DataFrame:
+def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
     """Checks topics: a column qid, at least one query, none of them twice.
 
     Args:
         topics: Columns qid and whatever the transformers need (query).
+        what: The argument they were given as, for errors.
 
     Returns:
         A copy with qid as strings.
@@ -71,12 +72,12 @@ def checked_topics(topics: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: A missing column, no rows, a missing or a repeated qid.
     """
-    _require_columns("topics", topics, ["qid"])
+    _require_columns(what, topics, ["qid"])
     if topics.empty:
-        raise ValueError("topics has no rows: there is no query to run")
-    _require_values("topics", topics, ["qid"])
+        raise ValueError(f"{what} has no rows: there is no query to run")
+    require_values(what, topics, ["qid"])
     topics = topics.assign(qid=topics["qid"].astype(str))
-    _reject_repeats("topics", topics, ["qid"], "keep one row per query")
+    reject_repeats(what, topics, ["qid"], "keep one row per query")
     return topics
 
 
@@ -100,21 +101,36 @@ def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> 
         raise ValueError(f"{what} lacks column {first_few(missing)}: it has {list(frame.columns)}")
 
 
-def _require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+def require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuses None and NaN in some columns.
+
+    Raises:
+        ValueError: Naming the column and the first query.
+    """
     for column in columns:
         if (missing := frame[column].isna()).any():
             where = f" (first in query {frame.loc[missing, 'qid'].iloc[0]!r})" if column != "qid" else ""
             raise ValueError(f"{what} has {missing.sum()} missing values (None or NaN) in column {column!r}{where}")
 
 
-def _numbers(what: str, frame: pd.DataFrame, column: str) -> pd.Series:
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    if (bad := numbers.isna()).any():
+def as_numbers(what: str, frame: pd.DataFrame, column: str) -> pd.Series:
+    """Returns a column as float64.
+
+    Raises:
+        ValueError: If a value is no number; it is named.
+    """
+    found = pd.to_numeric(frame[column], errors="coerce")
+    if (bad := found.isna()).any():
         raise ValueError(f"{what} has {frame.loc[bad, column].iloc[0]!r} in column {column!r}: a number is needed")
-    return numbers.astype("float64")
+    return found.astype("float64")
 
 
-def _reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: str) -> None:
+def reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: str) -> None:
+    """Refuses rows of the same key.
+
+    Raises:
+        ValueError: Naming the first.
+    """
     if (repeated := frame.duplicated(list(key))).any():
         row = frame.loc[repeated, list(key)].iloc[0]
         named = ", ".join(f"{column} {row[column]!r}" for column in key)

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-import ir_measures
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 from ir_measures import Measure
 
-from pyterrier_taskarith.comparison._frames import checked_qrels
+from pyterrier_taskarith.comparison._frames import as_numbers, checked_qrels, checked_topics, first_few, require_values
 from pyterrier_taskarith.fusion import minmax
-from pyterrier_taskarith.measures import parse_measures
+from pyterrier_taskarith.measures import make_evaluator, parse_measures
 
 #: What stands for the mean over development sets, each set counting the same (the paper's rule).
 AVERAGE = "average"
@@ -34,18 +32,21 @@ class Development:
 
         Raises:
             TypeError: If the run is no frame.
-            ValueError: If the run repeats a document or lacks a column or rows, the topics have no rows, no query has
-                judgements, or a measure is unknown.
+            ValueError: If the run repeats a document, lacks a column, rows or a value, or has a score that is no
+                number; the topics have no rows or repeat a query; no query has judgements; or a measure is unknown.
         """
         if not isinstance(run, pd.DataFrame):
             raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
         absent = [column for column in ("qid", "docno", "query", "score", text_field) if column not in run.columns]
         if absent:
-            raise ValueError(f"the run lacks the columns {absent}; it needs qid, docno, query, score and {text_field}")
+            raise ValueError(f"the run lacks the columns {absent} and has {list(run.columns)}; it needs qid, docno, "
+                             f"query, score and {text_field}. Behind a first stage without texts put "
+                             "pt.text.get_text(…); of texts in another column tell the re-ranker: text_field=")
         if not len(run):
             raise ValueError("the run has no rows: the first stage found nothing for these queries")
-        if topics is not None and not len(topics):
-            raise ValueError("topics has no rows: there is nothing to tune on")
+        require_values("the run", run, ["qid", "docno", "score"])
+        run = run.assign(score=as_numbers("the run", run, "score"))
+        topics = None if topics is None else checked_topics(topics)
         qrels = checked_qrels(qrels)
         repeated = run[run.duplicated(["qid", "docno"])]
         if len(repeated):
@@ -64,8 +65,10 @@ class Development:
         asked = set(map(str, qids if topics is None else topics["qid"]))
         self.judged = qrels[qrels["qid"].isin(asked)]
         if not len(self.judged):
-            raise ValueError("no query of the run has judgements in qrels; do their qids agree?")
-        self._evaluator = ir_measures.evaluator(list(self.labels), pt.model.to_ir_measures(self.judged))
+            what = "run" if topics is None else "topics"
+            raise ValueError(f"no query of the {what} ({first_few(sorted(asked))}) has judgements in qrels, which is "
+                             f"about {first_few(qrels['qid'].unique())}; do their qids agree?")
+        self._evaluator = make_evaluator(self.labels, self.judged)
 
     def normalised(self, scores: np.ndarray | pd.Series) -> np.ndarray:
         """Returns the re-ranker's scores of the run's rows, min–max normalised within each query."""

@@ -75,9 +75,13 @@ def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFram
         Name -> what was chosen, in the line-up's order, for :func:`line_up`.
 
     Raises:
-        TypeError: As :func:`sweep`.
+        TypeError: As :func:`sweep`, or if α has values by vector.
         ValueError: As :func:`tune`.
     """
+    if isinstance(alphas, Mapping):
+        raise TypeError(f"alphas={alphas!r}: tune_each tunes one α for all vectors; give a list of numbers, or tune "
+                        "the vectors' own α with tune")
+
     def choose(system: TaskArithReranker, alphas: Sequence[float]) -> Tuned:
         return tune(system, run, qrels, alphas=alphas, weights=weights, measure=measure, order=order, ties=ties,
                     topics=topics, verbose=verbose)

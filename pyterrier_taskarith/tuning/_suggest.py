@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from pyterrier_taskarith.comparison._frames import as_numbers, checked_topics, reject_repeats, require_values
 from pyterrier_taskarith.first_stage import first_stage as build_first_stage
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._criteria import best, overlaps, reciprocal_ranks, resampled, z_scores
@@ -97,7 +98,8 @@ def suggest_alpha(reranker: TaskArithReranker, corpus: pd.DataFrame | Iterable[M
 
     - A: titles (where there is none: first sentences) of random documents seek the bodies without them;
     - B: random sentences of 6 to 40 words seek the rest of their documents;
-    - C: on the real queries, the mean overlap of the re-ranker's and the first stage's top 10.
+    - C: on the real queries, the mean overlap of the re-ranker's and the first stage's top 10 (of equal scores the
+      earlier rows are in it); queries for which the first stage finds nothing are left out.
 
     For A and B, BM25's top 100 for the pseudo-query are the candidates; where the target is not among them the
     pseudo-query is left out. Then each word whose stem occurs in the target is dropped with probability ½ (two words
@@ -147,8 +149,9 @@ def suggest_alpha(reranker: TaskArithReranker, corpus: pd.DataFrame | Iterable[M
     Raises:
         TypeError: If the re-ranker or the corpus is something else.
         ValueError: If ``alphas`` are fewer than two, repeated or outside the nodes; the corpus is empty, lacks a
-            column or has no document that is long enough; there is neither corpus nor queries; or a corpus is absent
-            and ``first_stage`` too.
+            column or has no document that is long enough; there is neither corpus nor queries; a corpus is absent
+            and ``first_stage`` too; ``queries`` repeat a qid; or ``first_stage`` lacks a column, repeats a document
+            or gives all documents of a query the same score.
         RuntimeError: If BM25 is needed and there is no Java.
     """
     if not isinstance(reranker, TaskArithReranker):
@@ -225,12 +228,13 @@ def _real_run(queries: pd.DataFrame, corpus: pd.DataFrame | None, first_stage: p
         raise ValueError("queries must be a frame with qid and query")
     if not len(queries):
         raise ValueError("queries has no rows; leave it out to suggest an α without them")
+    checked_topics(queries, "queries")
     if first_stage is not None:
         run = first_stage.transform(queries)
         absent = [name for name in ("qid", "docno", "score", text_field) if name not in run.columns]
         if absent:
-            raise ValueError(f"the results of first_stage lack {absent}; end it with pt.text.get_text, or with what "
-                             "else adds texts")
+            raise ValueError(f"the results of first_stage lack {absent}, and have {list(run.columns)}; end it with "
+                             "pt.text.get_text, or with what else adds texts")
         run = run.rename(columns={text_field: "text"})
     else:
         with tempfile.TemporaryDirectory(prefix="taskarith-") as folder:
@@ -238,9 +242,16 @@ def _real_run(queries: pd.DataFrame, corpus: pd.DataFrame | None, first_stage: p
                                     num_results=CANDIDATES).transform(queries[["qid", "query"]])
     if not len(run):
         raise ValueError("the first stage found nothing for these queries")
+    what = "first_stage's result"
+    require_values(what, run, ["qid", "docno", "score"])
+    run = run.assign(qid=run["qid"].astype(str), score=as_numbers(what, run, "score"))
+    reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
+    if run.groupby("qid")["score"].nunique().max() == 1:
+        raise ValueError("first_stage gives all documents of a query the same score, so it has no ranking for the "
+                         "re-ranker to agree with; leave queries out, or give a first stage that ranks")
     # As it was asked: a first stage for Terrier may have stripped its signs.
     asked = dict(zip(queries["qid"].astype(str), queries["query"], strict=True))
-    run = run.assign(query=run["qid"].astype(str).map(asked))
+    run = run.assign(query=run["qid"].map(asked))
     run = run.sort_values(["qid", "score"], ascending=[True, False], kind="stable")
     run = run.groupby("qid", sort=False).head(CANDIDATES)
     return run[["qid", "query", "docno", "text", "score"]].reset_index(drop=True)

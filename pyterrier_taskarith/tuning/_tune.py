@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 from ir_measures import Measure
 
+from pyterrier_taskarith.comparison._frames import first_few
 from pyterrier_taskarith.fusion import Mix
+from pyterrier_taskarith.measures import parse_measures
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
 from pyterrier_taskarith.tuning._settings import Alphas
@@ -125,10 +127,13 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
 
     Raises:
         TypeError: As :func:`sweep`.
-        ValueError: As :func:`sweep`, or if ``order`` or ``ties`` is unknown.
+        ValueError: As :func:`sweep`, or if ``order`` or ``ties`` is unknown, or there are several measures.
     """
     if order not in ORDERS or ties not in TIES:
         raise ValueError(f"order={order!r}, ties={ties!r}: choose order from {ORDERS} and ties from {TIES}")
+    if len(labels := parse_measures(measure)) > 1:
+        raise ValueError(f"measure={measure!r} stands for {len(labels)} measures ({first_few(labels.values())}): give "
+                         "the one to maximise")
     weights = checked_weights(weights)
     asked = weights if order == "joint" or 1.0 in weights else [*weights, 1.0]
     if nodes is None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith.arithmetic import LayerAlphas, LiveWeights, Merge, MergeError, Setting, as_alpha, make_plan
+from pyterrier_taskarith.arithmetic._layers import Layers, layers_in_words
 from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
 from tests.arithmetic._modules import differing, module_of, weights_of
 from tests.checkpoints._by_hand import same_bits
@@ -55,6 +56,19 @@ def test_only_plus_without_is_the_whole_merge(bert, bio):
         assert same_bits(outside if layer == 1 else inside, bert.ranker[name])
 
 
+@pytest.mark.parametrize(("names", "words"), [
+    (["encoder.layer.0.a", "encoder.layer.1.a", "encoder.layer.3.a", "embeddings.w", "pooler.w"],
+     "embeddings, encoder.0-1, encoder.3, head"),
+    (["layers.0.a", "layers.1.a", "layers.2.b", "norm.weight"], "0-2, other"),
+    (["encoder.block.0.a", "decoder.block.0.a", "decoder.block.1.a", "shared.weight"],
+     "decoder.0-1, embeddings, encoder.0"),
+])
+def test_the_layers_of_parameters_are_written_as_they_are_read(names, words):
+    assert layers_in_words(names) == words
+    assert all(any(name in Layers(part) for part in words.split(", ")) for name in names)
+    assert all(any(name in Layers(part) for name in names) for part in words.split(", "))
+
+
 def test_what_is_written_comes_back():
     alpha = as_alpha(WRITTEN)
     assert isinstance(alpha, LayerAlphas) and alpha.to_dict() == WRITTEN
@@ -74,7 +88,8 @@ def test_zero_in_every_layer_is_the_ranker():
     ({"default": 0.5, "layers 0": float("nan")}, "'layers 0', is nan: it must be a finite real number"),
     ({"default": 0.5, "middle": 1}, "'middle' is no layer"),
     ({"default": 0.5, "0-1": 1, "layers 1": 0.3}, "names .* twice: in '0-1' and in 'layers 1'"),
-    ({"default": 0.5, "layers 7": 1}, "'layers 7': 1}} selects no parameter that is merged"),
+    ({"default": 0.5, "layers 7": 1}, "'layers 7': 1}} selects no parameter that is merged; these layers are: "),
+    ({"default": 0.5, "layers 0,7": 1}, "'layers 0,7': 1}} selects no parameter that is merged in '7'; these layers"),
     (True, "is True: it must be a finite real number"),
 ])
 def test_what_cannot_be_meant_is_refused_by_name(bert, bio, alpha, message):

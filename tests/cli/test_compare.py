@@ -1,6 +1,7 @@
 """`taskarith compare` prints what `compare` finds in the runs' files."""
 
 import html
+import re
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,18 @@ def test_topics_restrict_the_queries_and_count_the_missing_as_zero(printed, fold
     assert out == expected.to_text() + "\n"
 
 
+def test_equal_scores_are_broken_by_docno_and_queries_without_judgements_are_counted(printed, folder, runs, qrels):
+    flat = runs["BM25"].assign(score=1.0)
+    pt.io.write_results(flat, "bm25.run")
+    (folder / "qrels.txt").write_text("".join(f"{row.qid} 0 {row.docno} {row.label}\n" for row in qrels.itertuples()
+                                              if row.qid != "q0"))
+    by_docno = flat.assign(score=flat["docno"].rank())  # trec_eval's rule: falling docno
+    expected = pt.Evaluate(by_docno, qrels[qrels["qid"] != "q0"], metrics=["P_10"])["P_10"]
+    status, out, _ = printed("compare", *GIVEN[:4], "--measures", "P_10")
+    assert status == 0 and "1 query without judgements left out" in out
+    assert re.search(r"^BM25 +(\S+)", out, re.MULTILINE)[1] == f"{expected:.3f}".removeprefix("0")
+
+
 def test_a_warning_is_one_line_without_code(printed, folder):
     with (folder / "qrels.txt").open("a") as file:
         file.write("q77 0 d1 1\n")
@@ -129,12 +142,19 @@ def test_a_warning_is_one_line_without_code(printed, folder):
     ([*GIVEN[:3], "x=nowhere.run"], "x=nowhere.run: there is no file nowhere.run; give NAME=FILE"),
     ([*GIVEN[:3], "nowhere"], "nowhere: there is no file nowhere; give NAME=FILE"),
     ([*GIVEN[:4], "--measures", "nDGC@10"], "unknown measure 'nDGC@10'"),
+    ([*GIVEN[:4], "--measures", "P_5x"], "unknown measure 'P_5x'"),
     ([*GIVEN[:4], "--confidence", "99"], "confidence"),
+    ([*GIVEN[:3], "x=twice.run"], "twice.run, line 2: document 'd0' occurs a second time for query 'q0'; the first is "
+                                  "in line 1"),
+    (["--qrels", "unasked.txt", *GIVEN[2:4]], "the run of system 'BM25' has none of the 1 judged queries: it is about "
+                                              "'q0', 'q1', 'q10', …, the judgements about 'z'"),
     (["--qrels", "nowhere", *GIVEN[2:4]], "There is no file nowhere"),
     (["--qrels", "bm25.run", *GIVEN[2:4]], "bm25.run, line 1: not the four fields"),
     ([*GIVEN[:3], "x=qrels.txt"], "qrels.txt, line 1: not the six fields"),
 ])
 def test_what_the_user_can_mend_is_one_line(printed, folder, arguments, message):
+    (folder / "twice.run").write_text("q0 Q0 d0 1 2 r\n" * 2)
+    (folder / "unasked.txt").write_text("z 0 d0 1\n")
     status, out, err = printed("compare", *arguments)
     assert (status, out) == (1, "")
     (line,) = err.splitlines()

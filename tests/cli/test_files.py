@@ -122,7 +122,8 @@ def test_a_run_gets_its_queries_and_texts(tmp_path):
     documents = pd.DataFrame({"docno": ["d1", "d2"], "text": ["first", "second"]})
     made = with_queries_and_texts(run, topics, documents, "a.run")
     assert made.values.tolist() == [["q1", "d1", 2.5, "one", "first"], ["q1", "d2", -0.001, "one", "second"]]
-    with pytest.raises(ValueError, match=r"a\.run, line 2: document 'd2' is not among the 1 documents, and 0 further"):
+    with pytest.raises(ValueError, match=r"a\.run, line 2: document 'd2' is not among the 1 documents \('d1'\) .* "
+                                         r"has 1 such documents \('d2'\) in 1 rows"):
         with_queries_and_texts(run, topics, documents.head(1), "a.run")
     with pytest.raises(ValueError, match=r"a\.run: none of its queries \('q1' …\) is among the 1 topics \('x' …\)"):
         with_queries_and_texts(run, topics.assign(qid="x"), documents, "a.run")

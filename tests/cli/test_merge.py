@@ -116,6 +116,7 @@ def test_another_merge_is_replaced_only_where_asked(triple, models, printed, tmp
     printed("merge", *models, "--alpha", "0.5", "--out", out)
     status, _, err = printed("merge", *models, "--alpha", "0.7", "--out", out)
     assert status == 1 and len(err.splitlines()) == 1 and f"{out} holds another merge" in err
+    assert err.endswith("Choose another folder, or replace it with --overwrite\n")
     assert_saved(out, by_hand(triple, lambda _: 0.5))
     status, text, _ = printed("merge", *models, "--alpha", "0.7", "--out", out, "--overwrite")
     assert status == 0 and "of weights made of" in text
@@ -136,6 +137,8 @@ def test_a_saved_vector_gives_the_same_weights(triple, printed, tmp_path):
 @pytest.mark.parametrize("options, message", [
     (["--shard-size", "large"], "shard_size='large': give a positive number of bytes"),
     (["--layers", "7"], "selects no parameter"),
+    (["--alpha", "0.5", "--alpha", "layers 99=1"], "alpha={'layers 99': 1} selects no parameter that is merged; these "
+                                                   "layers are: embeddings, encoder.0-1"),
     (["--alpha", "inf"], "must be a finite real number"),
     (["--domain", "nowhere/at/all"], "no such folder or file"),
 ])

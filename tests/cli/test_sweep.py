@@ -3,6 +3,10 @@
 import gzip
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import pandas as pd
@@ -210,6 +214,17 @@ def test_a_stored_run_goes_over_a_collection(printed, models, folder, stored):
     assert re.match(rf"nDCG@10 on \d development queries of '{folder.name}';", out)
 
 
+@pytest.mark.parametrize("command", ["sweep", "demo"])
+def test_a_collection_with_judgements_of_other_documents_is_one_line(printed, folder, command):
+    (folder / "topics.tsv").rename("queries.tsv")
+    (folder / "qrels.txt").write_text("".join(f"q{q} 0 other{q} 1\n" for q in range(9)))
+    status, out, err = printed(command, "--collection", ".")
+    assert (status, out) == (1, "")
+    assert err == ("taskarith: qrels.txt and docs.jsonl have no document in common: judged are 9 documents (other0, "
+                   "other1, other2, …), and docs.jsonl holds 24 documents (d0, d1, d10, …). Do they belong together, "
+                   "and are their docnos written alike?\n")
+
+
 @pytest.mark.java
 def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (folder / "topics.tsv").rename("queries.tsv")
@@ -244,7 +259,16 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
     ({"--qrels": "topics.tsv"}, "topics.tsv, line 1: not the four fields"),
     ({"--topics": "qrels.txt"}, "qrels.txt, line 1: not a qid, a TAB and a query"),
     ({"--docs": "nowhere"}, "nowhere"),
-    ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents"),
+    ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents ('d0') and so has "
+                                "no text; the run has 23 such documents ('d1', 'd2', 'd3', …) in 207 rows"),
+    ({"--docs": "bodies.jsonl"}, "bodies.jsonl, line 1: 'text' must be a text, and is None; the line has the fields "
+                                 "'docno', 'body'"),
+    ({"--qrels": "others.txt"}, "others.txt and docs.jsonl have no document in common: judged are 1 document (x), and "
+                                "docs.jsonl holds 24 documents (d0, d1, d10, …)"),
+    ({"--qrels": "unasked.txt"}, "no query of the topics ('q0', 'q1', 'q2', …) has judgements in qrels, which is about "
+                                 "'z'; do their qids agree?"),
+    ({"--run": "twice.run"}, "twice.run, line 2: document 'd0' occurs a second time for query 'q0'"),
+    ({"--measure": "P"}, "measure='P' stands for 9 measures ('P@5', 'P@10', 'P@15', …): give the one to maximise"),
     ({"--topics": "other.tsv"}, "first.run.gz: none of its queries ('q0' …) is among the 1 topics ('x' …)"),
     ({"--alphas": "0,0"}, "alphas=[0.0, 0.0]: values must be finite and distinct"),
     ({"--alphas": "bio=0,1"}, "alphas must name each of the re-ranker's vectors ['domain']: unknown ['bio']"),
@@ -259,10 +283,43 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
 def test_what_the_user_can_mend_is_one_line(printed, models, folder, changed, message):
     (folder / "short.jsonl").write_text((folder / "docs.jsonl").read_text().splitlines()[0])
     (folder / "other.tsv").write_text("x\tother\n")
+    (folder / "bodies.jsonl").write_text('{"docno": "d0", "body": "x"}\n')
+    (folder / "others.txt").write_text("q0 0 x 1\n")
+    (folder / "unasked.txt").write_text("z 0 d0 1\n")
+    (folder / "twice.run").write_text("q0 Q0 d0 1 2 r\n" * 2)
     given = {**dict(zip(FILES[::2], FILES[1::2], strict=True)), **changed}
     status, out, err = printed("sweep", *models, *(part for pair in given.items() for part in pair))
     assert (status, out) == (1, "")
     assert err.splitlines()[-1].startswith("taskarith: ") and message in err.splitlines()[-1]
+
+
+def test_one_alpha_over_equal_first_stage_scores_is_the_reranker_alone(printed, models, folder, stored, reranker):
+    run, topics, qrels = stored
+    flat = [f"{row.qid} Q0 {row.docno} 0 1.0 words\n" for row in run.itertuples()]
+    (folder / "first.run.gz").write_bytes(gzip.compress("".join(flat).encode()))
+    (folder / "qrels.txt").write_text((folder / "qrels.txt").read_text() + "late 0 d1 1\n")  # a query nobody asked
+    status, out, _ = printed("sweep", *models, *FILES, "--alphas", "0.5", "--weights", "0.4,1")
+    alone = pt.Evaluate(reranker.copy(alpha=0.5)(run[run["qid"] != "q8"]), qrels, metrics=[nDCG @ 10])["nDCG@10"]
+    assert status == 0 and "on 8 queries" in out
+    assert set(grid_printed(out).values()) == {f"{alone:.4f}*"}
+
+
+def test_a_sweep_that_is_killed_goes_on_and_prints_the_same(printed, models, folder):
+    """Two vectors, so that the file's settings are of both."""
+    ranker, vector = models[:2], f"{models[3]},{models[5]}"
+    command = ["sweep", *ranker, "--vector", f"a={vector}", "--vector", f"b={vector}", *FILES, "--weights", "0,1",
+               "--alphas", "a=0,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "--alphas", "b=0,0.2,0.4,0.6,0.8,1"]
+    expected = printed(*command)
+    file = folder / "kept.jsonl"
+    process = subprocess.Popen([sys.executable, "-m", "pyterrier_taskarith.cli", *command, "--resume", str(file)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not file.exists() or file.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 2 <= file.read_bytes().count(b"\n") - 1 < 48
+    assert printed(*command, "--resume", file)[:2] == expected[:2]
 
 
 def test_the_names_on_the_command_line_are_those_of_the_package():

@@ -73,6 +73,32 @@ def test_a_grid_scan_gives_every_value(first, fresh, surface):
         assert getattr(row, MEASURE) == pytest.approx(surface[row.tran_0_alpha, row.tran_1_weight], abs=1e-12)
 
 
+def test_a_grid_scan_of_several_measures_scores_once_an_alpha_and_is_brute_force(first, fresh):
+    mix, measures = Mix(fresh), [MEASURE, "map", ir_measures.P @ 3]
+    alphas, weights = [0.0, 0.5, 1.0], [0.2, 0.6, 1.0]
+    scan = pt.GridScan(first >> mix, {fresh: {"alpha": alphas}, mix: {"weight": weights}}, topics(12),
+                       qrels(topics(12)), measures)
+    assert fresh.model.scorer.pairs_scored == 3 * len(candidates(12, 15)[["query", "text"]].drop_duplicates())
+    assert len(scan) == 9
+    alone = TaskArithReranker(*DEMO, verbose=False)
+    for row in scan.to_dict("records"):
+        by_hand = Mix(alone.copy(alpha=row["tran_0_alpha"]), row["tran_1_weight"]).transform(candidates(12, 15))
+        expected = pt.Evaluate(by_hand, qrels(topics(12)), metrics=measures)
+        assert {name: pytest.approx(row[name], abs=1e-12) for name in (MEASURE, "map", "P@3")} == expected
+
+
+def test_pyterriers_search_counts_every_judged_query_and_takes_trec_evals_names_alone(first, fresh):
+    """What README says of it; where this fails, PyTerrier has changed, and README should."""
+    mix = Mix(fresh)
+    grid, judged = {fresh: {"alpha": [0.5]}, mix: {"weight": [0.5]}}, qrels(topics(12))
+    not_asked = pd.DataFrame({"qid": [f"new{number}" for number in range(12)], "docno": "d", "label": 1})
+    value, more = (pt.GridSearch(first >> mix, grid, topics(12), given, MEASURE, return_type="best_setting")[0]
+                   for given in (judged, pd.concat([judged, not_asked])))
+    assert more == pytest.approx(value / 2) and value > 0.1
+    with pytest.raises(KeyError):
+        pt.GridSearch(first >> mix, grid, topics(12), judged, ir_measures.nDCG @ 10)
+
+
 def test_the_setting_alone_leaves_the_pipeline_as_it_was(first, fresh, surface):
     mix = Mix(fresh, weight=0.3)
     value, setting = pt.GridSearch(first >> mix, {fresh: {"alpha": [0.0, 0.5]}, mix: {"weight": [0.5, 1.0]}},

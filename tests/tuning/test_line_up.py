@@ -1,5 +1,6 @@
 """The paper's line-up against the same systems made by hand, and the three calls from run and qrels to a conclusion."""
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
@@ -144,6 +145,13 @@ def test_a_first_stage_whose_scores_are_all_equal_leaves_it_to_the_rerankers(rer
     assert judged.loc["BM25"].tolist() == [pt.Evaluate(by_docno, qrels, metrics=[nDCG @ 10])["nDCG@10"]]
 
 
+def test_queries_without_judgements_are_re_ranked_and_left_to_compare_to_leave_out(reranker, run, qrels):
+    systems = line_up(chosen(reranker, 0.6, 0.3), run)
+    assert all(set(system["qid"]) == set(run["qid"]) for system in systems.values())
+    result = compare(systems, qrels[qrels["qid"] != "0"], "nDCG@10", baselines=BASELINES)
+    assert (result.n_queries, result.n_unjudged) == (5, 1)
+
+
 def test_several_vectors_have_a_theta_0_and_a_theta_d_each(triple, run):
     vector = TaskVector(triple.domain, triple.base)
     several = TaskArithReranker(triple.ranker, vectors={"a": vector, "b": vector.trim(0.5)}, alpha=0.5, verbose=False)
@@ -162,6 +170,9 @@ def test_what_was_not_tuned_is_refused(run, tuned):
     (lambda run: run.to_dict(), {}, TypeError, "run is a dict: give a first stage's results"),
     (lambda run: pd.concat([run, run.head(1)]), {}, ValueError, "document 'd0' twice for query '0'"),
     (lambda run: run.drop(columns="text"), {}, pt.validate.InputValidationError, "text"),
+    (lambda run: run.drop(columns="score"), {}, pt.validate.InputValidationError, "score"),
+    (lambda run: run.assign(score=np.nan), {}, ValueError, "query '0' has a score that is NaN or infinite"),
+    (lambda run: run.assign(text=None), {}, ValueError, "column 'text' holds no text .* docno d0, d1"),
     (lambda run: run, {"weight": 1.5}, ValueError, "weight=1.5: the re-ranker's weight must be a number from 0 to 1"),
     (lambda run: run, {"first_stage": "Θ_T"}, ValueError, "first_stage='Θ_T': another system of the line-up is called"),
 ])

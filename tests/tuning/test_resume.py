@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 
-from pyterrier_taskarith import TaskArithReranker, sweep, tune
+from pyterrier_taskarith import TaskArithReranker, TaskVector, sweep, tune
 from tests.factories import bert_triple
 from tests.tuning._small import small_qrels, small_run
 
@@ -33,8 +33,21 @@ def swept(triple, file, alphas=ALPHAS, weights=WEIGHTS, run=None, qrels=None, **
                     weights=weights, resume=file, verbose=False)
 
 
-def scored(r):
-    return r.model.scorer.pairs_scored if r._loaded else 0
+#: What a sweep that is killed is about: four settings in either case.
+KINDS = ("one vector, one set", "two vectors, two sets")
+
+
+def swept_of(kind, triple, file):
+    """Sweeps over one or two vectors on one or two development sets."""
+    r, run, qrels, alphas = reranker(triple), small_run(3), small_qrels(), ALPHAS
+    if "two vectors" in kind:
+        whole = TaskVector(str(triple.domain), str(triple.base))
+        r = TaskArithReranker(str(triple.ranker), vectors={"a": whole, "b": whole.without("embeddings")}, verbose=False)
+        alphas = {"a": [0.0, 0.5], "b": [-0.25, 1.0]}
+    if "two sets" in kind:
+        run = {"one": run, "two": small_run(9, queries=4)}
+        qrels = {"one": qrels, "two": small_qrels((0, 3, 7), queries=4)}
+    return sweep(r, run, qrels, alphas=alphas, weights=WEIGHTS, measures=["nDCG@10", "AP"], resume=file, verbose=False)
 
 
 KILLED = """
@@ -51,28 +64,34 @@ KILLED = """
         return rows
     _sweep.rows_of = slow
     folder = Path(sys.argv[1])
-    test_resume.swept(Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
+    test_resume.swept_of(sys.argv[3], Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
 """
 
 
-def test_a_killed_sweep_resumes_and_gives_the_identical_frame(triple, tmp_path):
-    _, whole = swept(triple, None)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_sweep_resumes_and_gives_the_identical_frame(triple, tmp_path, monkeypatch, kind):
+    whole = swept_of(kind, triple, None)
     file = tmp_path / "sweep.jsonl"
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file)],
-                               stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file), kind],
+        stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
     for _ in range(2):
         assert process.stdout.readline() == b"scored\n"
     deadline = time.monotonic() + 10
     while len(file.read_bytes().splitlines()) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(file.read_bytes().splitlines()) - 1
-    assert 1 <= finished < len(ALPHAS)
-    r, resumed = swept(triple, file, max_length=None)
-    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
-    again, same = swept(triple, file)
-    pd.testing.assert_frame_equal(same, whole, check_exact=True)
+    assert process.wait() == -signal.SIGKILL
+    finished = file.read_bytes().count(b"\n") - 1
+    assert 1 <= finished < 4
+    asked = []
+    original = TaskArithReranker.transform
+    monkeypatch.setattr(TaskArithReranker, "transform", lambda self, frame: asked.append(str(self.alpha)) or original(
+        self, frame))
+    pd.testing.assert_frame_equal(swept_of(kind, triple, file), whole, check_exact=True)
+    assert len(set(asked)) == 4 - finished
+    pd.testing.assert_frame_equal(swept_of(kind, triple, file), whole, check_exact=True)
+    assert len(set(asked)) == 4 - finished, "what is finished was scored again"
 
 
 def test_what_is_finished_is_not_scored_again_and_more_alphas_are_added(triple, tmp_path, monkeypatch):

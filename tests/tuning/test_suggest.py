@@ -334,14 +334,35 @@ def test_it_prints_what_it_chose_from_what_and_its_spread(no_java, reranker):
     ({"corpus": corpus().assign(title="", text="Short.")}, ValueError, "none of the 30 documents .* too short"),
     ({"queries": real_queries().drop(columns="query")}, ValueError, "qid and query"),
     ({"queries": real_queries().head(0)}, ValueError, "queries has no rows"),
+    ({"queries": pd.concat([real_queries(), real_queries(1)])}, ValueError,
+     "queries has 1 repeated rows, the first for qid 'q0'"),
+    ({"first_stage": pt.apply.generic(lambda run: pd.concat([retrieve(run, corpus())] * 2))}, ValueError,
+     "first_stage's result has 72 repeated rows, the first for qid 'q0', docno '"),
+    ({"first_stage": pt.apply.generic(lambda run: retrieve(run, corpus()).assign(score=1.0))}, ValueError,
+     "all documents of a query the same score.* leave queries out, or give a first stage that ranks"),
+    ({"first_stage": pt.apply.generic(lambda run: retrieve(run, corpus()).assign(score=np.nan))}, ValueError,
+     r"first_stage's result has 72 missing values .* column 'score'"),
+    ({"corpus": corpus().assign(docno="d")}, ValueError, "the docno 'd' occurs more than once in the corpus"),
     ({"first_stage": pt.apply.generic(lambda run: retrieve(run, corpus()).drop(columns="text"))}, ValueError,
-     r"lack \['text'\]"),
+     r"lack \['text'\], and have \['qid', 'query', 'docno', 'score'\]; end it with pt.text.get_text"),
     ({"first_stage": pt.apply.generic(lambda run: retrieve(run, corpus()).head(0))}, ValueError, "found nothing"),
 ])
 def test_bad_input_is_refused_in_words(no_java, reranker, options, error, words):
     given = {"corpus": corpus(), "queries": real_queries(), "first_stage": FIRST, **options}
     with pytest.raises(error, match=words):
         suggest_alpha(reranker, verbose=False, **given)
+
+
+def test_of_equal_first_stage_scores_in_some_queries_the_earlier_rows_count(no_java, reranker):
+    """Query q0's scores are equal, as if they fell row by row."""
+    def flat(queries):
+        run = retrieve(queries, corpus())
+        return run.assign(score=run["score"].where(run["qid"] != "q0", 20.0))
+
+    options = {"alphas": [0.0, 0.5], "verbose": False}
+    found = suggest_alpha(reranker, None, real_queries(), first_stage=pt.apply.generic(flat), **options)
+    falling = suggest_alpha(reranker, None, real_queries(), first_stage=FIRST, **options)
+    pd.testing.assert_frame_equal(found.curve, falling.curve)
 
 
 def test_a_mix_is_refused(reranker):

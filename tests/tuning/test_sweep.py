@@ -128,7 +128,7 @@ def test_bad_runs_are_refused(reranker, run, qrels):
         sweep(reranker, run.drop(columns="text"), qrels, verbose=False)
     with pytest.raises(ValueError, match="'d0' twice for query '0'"):
         sweep(reranker, pd.concat([run, run.head(1)]), qrels, verbose=False)
-    with pytest.raises(ValueError, match="no query of the run has judgements"):
+    with pytest.raises(ValueError, match="no query of the run .* has judgements"):
         sweep(reranker, run, qrels.assign(qid="z"), verbose=False)
     with pytest.raises(ValueError, match="order"):
         tune(reranker, run, qrels, order="both", verbose=False)
