@@ -96,10 +96,9 @@ class LayerGroups:
         Raises:
             ValueError: If α by layers is not the same within a group, or names layers without a merged parameter.
         """
-        default = alpha
         if isinstance(alpha, LayerAlphas):
             alpha.check([*self.rest, *(name for group in self.groups for name in group.parameters)])
-            default = alpha.default
+        default = alpha.default if isinstance(alpha, LayerAlphas) else alpha
         parts = [("the parameters in no group", self.rest), *((f"group {group.label!r}", group.parameters)
                                                              for group in self.groups)]
         found = []
