@@ -75,7 +75,7 @@ def test_scores_with_kept_states_are_the_same_bits(triple, layer, workers):
 
 def test_lower_layers_that_change_are_computed_anew(triple):
     reranker, other = fresh(triple), plain(triple)
-    settings = [upper(1, 0.5), upper(1, 0.5, default=0.9), {"default": 0.3, "embeddings": 0.0, "1-99": 0.5},
+    settings = [upper(1, 0.5), {"default": 0.3, "embeddings": 0.0, "1-99": 0.5}, upper(1, 0.5, default=0.9),
                 {"default": 0.3, "0": 0.1}, 0.3, 0, upper(1, 0.5)]
     with reranker.model.reusing((side_of(reranker), 1), 2**30) as kept:
         for alpha in settings:
@@ -124,7 +124,7 @@ def test_halves_leave_the_model_as_it_is_and_share_its_parameters(triple):
 def test_t5_keeps_the_encoder_while_the_decoder_changes(tmp_path, kind):
     triple = t5_triple(tmp_path, kind=kind)
     settings = [upper(1, value, side="decoder.") for value in (0.7, -0.4)] + [
-        upper(0, 0.2, side="decoder."), {"default": 0.3, "encoder.1": 0.9}, {"default": 0.3, "embeddings": 0.9}]
+        upper(0, 0.2, side="decoder."), {"default": 0.3, "embeddings": 0.9}, {"default": 0.3, "encoder.1": 0.9}]
     expected = [scores(plain(triple), alpha) for alpha in settings]
     reranker = fresh(triple)
     with reranker.model.reusing(("decoder", 0), 2**30) as kept:
