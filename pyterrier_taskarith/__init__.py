@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from pyterrier_taskarith.reranker import TaskArithReranker
     from pyterrier_taskarith.scorers import ScorerError
     from pyterrier_taskarith.tuning import (
+        Ablation,
         AlphaCurve,
         Suggestion,
         Tuned,
+        TunedLayers,
+        ablate,
         line_up,
+        plot_ablation,
         plot_alpha,
         suggest_alpha,
         sweep,
         tune,
         tune_each,
+        tune_layers,
     )
 
 #: Module -> its names. They are imported at first use: torch and PyTerrier take seconds, which ``taskarith --help`` and
@@ -42,15 +47,15 @@ _NAMES = {
     "inspection": ("Inspection", "inspect_merge"),
     "reranker": ("TaskArithReranker",),
     "scorers": ("ScorerError",),
-    "tuning": ("AlphaCurve", "Suggestion", "Tuned", "line_up", "plot_alpha", "suggest_alpha", "sweep", "tune",
-               "tune_each"),
+    "tuning": ("Ablation", "AlphaCurve", "Suggestion", "Tuned", "TunedLayers", "ablate", "line_up", "plot_ablation",
+               "plot_alpha", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ["AlphaCurve", "Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError",
+__all__ = ["Ablation", "AlphaCurve", "Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError",
            "MergePlan", "MergedModel", "MinMax", "Mix", "ScorerError", "Suggestion", "TaskArithReranker", "TaskVector",
-           "Tuned", "compare", "from_experiment", "inspect_merge", "line_up", "plot_alpha", "plot_grid",
-           "suggest_alpha", "sweep", "tune", "tune_each"]
+           "Tuned", "TunedLayers", "ablate", "compare", "from_experiment", "inspect_merge", "line_up", "plot_ablation",
+           "plot_alpha", "plot_grid", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -35,6 +35,8 @@ class Family:
         prediction_tokens: Those that mean not relevant and relevant.
         first_token_from: Of a cross-encoder, the part of its last layer from which on only the first token matters, as
             the head reads that alone; empty where it is not known.
+        stack: Of an encoder, the part of the bare backbone whose ``layer`` lists its layers, which run one after the
+            other and nothing beside them; empty where it is not known.
         sentinels: The class of tokenizer that puts ``<extra_id_…>`` after its model's pieces, where that is so.
     """
 
@@ -50,6 +52,7 @@ class Family:
     prompt: str = ""
     prediction_tokens: tuple[str, str] | None = None
     first_token_from: str = ""
+    stack: str = ""
     sentinels: str = ""
 
 
@@ -60,12 +63,13 @@ _ATTENTION = "encoder.layer.{}.attention.output"
 def _masked(prefix: str) -> Family:
     """BERT and its kin with the ``cls.predictions`` head."""
     return Family(prefix, token_rows=("cls.predictions.bias",), output="cls.predictions.decoder.weight",
-                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION)
+                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION,
+                  stack="encoder")
 
 
 def _roberta() -> Family:
     return Family("roberta.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
-                  tied={"lm_head.decoder.bias": "lm_head.bias"}, first_token_from=_ATTENTION)
+                  tied={"lm_head.decoder.bias": "lm_head.bias"}, first_token_from=_ATTENTION, stack="encoder")
 
 
 def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
@@ -91,14 +95,14 @@ def _causal() -> Family:
 FAMILIES: dict[str, Family] = {
     "bert": _masked("bert."),
     "distilbert": Family("distilbert.", token_rows=("vocab_projector.bias",), output="vocab_projector.weight",
-                         first_token_from="transformer.layer.{}.ffn"),
+                         first_token_from="transformer.layer.{}.ffn", stack="transformer"),
     "roberta": _roberta(),
     "xlm-roberta": _roberta(),
     "camembert": _roberta(),
     "mpnet": Family("mpnet.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
                     tied={"lm_head.decoder.bias": "lm_head.bias"}),
     "electra": Family("electra.", token_rows=("generator_lm_head.bias",), output="generator_lm_head.weight",
-                      first_token_from=_ATTENTION),
+                      first_token_from=_ATTENTION, stack="encoder"),
     "t5": _t5(True, "T5Tokenizer", ("▁false", "▁true")),
     "mt5": _t5(False, "MT5Tokenizer", ("▁no", "▁yes")),
     "llama": _causal(),

@@ -4,7 +4,8 @@ import hashlib
 import json
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from tqdm.auto import tqdm
 from pyterrier_taskarith.arithmetic import Alpha, LiveWeights, Merge, MergePlan, Setting, TaskVector, make_plan
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.cache import CachedSetting, ScoreCache
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
 from pyterrier_taskarith.residence import choose_residence
-from pyterrier_taskarith.scorers import BiEncoder, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
+from pyterrier_taskarith.scorers import BiEncoder, Kept, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
 MEMO_BYTES = 64 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
@@ -118,7 +119,7 @@ class LiveModel:
                     self._memo.put(key, score, 8)
                     del missing[key]
             if missing:
-                self.weights.set(setting)
+                self._set(setting)
                 places = list(missing.values())
                 scores = self.scorer.score([queries[place] for place in places], [texts[place] for place in places],
                                            setting)
@@ -150,11 +151,50 @@ class LiveModel:
             raise TypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
         setting = setting.normal
         with self._lock:
-            self.weights.set(setting)
+            self._set(setting)
             embeddings = (self.scorer.embed("query", queries, setting), self.scorer.embed("document", texts, setting))
         for found in embeddings:
             self._check(found.sum(axis=-1), setting, "embeddings")
         return embeddings
+
+    @contextmanager
+    def reusing(self, first: tuple[str, int], max_bytes: int) -> Iterator[Kept | None]:
+        """Within it, settings that differ from one layer on alone share the hidden states that enter that layer.
+
+        Other settings may be scored too; scores are the same bit for bit, whatever is kept.
+
+        Args:
+            first: The lowest layer that changes: its side and number, as ``layer_of`` returns them.
+            max_bytes: Bytes of hidden states kept, at most, on the model's device, until it ends.
+
+        Yields:
+            What is kept, with counts; None where the scorer cannot, and computes everything.
+        """
+        kept = Kept(*first, max_bytes)
+        with self._lock:
+            before, able = self.scorer.kept, self.scorer.keep(kept)
+        try:
+            yield kept if able else None
+        finally:
+            with self._lock:
+                self.scorer.keep(before)
+
+    def _set(self, setting: Setting) -> None:
+        """Sets the weights, and says which are below the layer whose hidden states are kept."""
+        self.weights.set(setting)
+        if self.scorer.kept is not None:
+            self.scorer.kept.use(self._below(setting, self.scorer.kept))
+
+    def _below(self, setting: Setting, kept: Kept) -> Hashable:
+        """Returns what decides every weight but those of the layers from one on and of a head."""
+        if setting.variant not in ("merged", "ranker"):
+            return setting.variant
+        alphas, added = dict(setting.alphas), []
+        for name in sorted(self.plan.merged):
+            side, number = layer_of(name)
+            if side != "head" and (number is None or side != kept.side or number < kept.layer):
+                added.append((name, *((step.position, step.factor) for step in self.plan.steps(name, alphas))))
+        return tuple(added)
 
     def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())

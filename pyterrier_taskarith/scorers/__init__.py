@@ -5,9 +5,10 @@ from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
 from pyterrier_taskarith.scorers._detect import SCORERS, detect, make_scorer
 from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 
-__all__ = ["BiEncoder", "Causal", "CrossEncoder", "Memo", "SCORERS", "Scorer", "ScorerError", "ScorerOptions",
+__all__ = ["BiEncoder", "Causal", "CrossEncoder", "Kept", "Memo", "SCORERS", "Scorer", "ScorerError", "ScorerOptions",
            "Seq2Seq", "TRUNCATIONS", "detect", "digest", "make_scorer"]

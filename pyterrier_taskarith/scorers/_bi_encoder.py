@@ -10,14 +10,15 @@ from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._batches import pad, run_batches
+from pyterrier_taskarith.scorers._encoder import EncoderScorer
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
-from pyterrier_taskarith.scorers._scorer import MEMO_BYTES, Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import MEMO_BYTES, ScorerOptions
 
 
-class BiEncoder(Scorer):
+class BiEncoder(EncoderScorer):
     """Scores as sentence-transformers does, embedding each distinct text once per weights."""
 
     def __init__(self, checkpoint: Checkpoint, options: ScorerOptions) -> None:
@@ -123,7 +124,7 @@ class BiEncoder(Scorer):
     @torch.inference_mode()
     def _forward(self, kind: str, rows: list[np.ndarray]) -> list[np.ndarray]:
         ids, mask = pad(rows, self.tokenizer.pad_token_id or 0, self.options.device)
-        hidden = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = self.run({"input_ids": ids, "attention_mask": mask}).last_hidden_state
         if not self.recipe.pool_prompt:
             mask[:, :self._prompt_tokens[kind]] = 0
         pooled = torch.cat([POOLINGS[name](hidden, mask) for name in self.recipe.poolings], dim=-1).float()

@@ -10,14 +10,15 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.scorers._batches import pad, run_batches
+from pyterrier_taskarith.scorers._encoder import EncoderScorer
 from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pair_recipe import ACTIVATIONS, read_pair_recipe
 from pyterrier_taskarith.scorers._pairs import JoinedPairs, Pairs, Row, pair_template
-from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
 
-class CrossEncoder(Scorer):
+class CrossEncoder(EncoderScorer):
     """Scores as sentence-transformers' ``CrossEncoder.predict`` does at its defaults.
 
     Of a model with two labels, ``predict`` returns two numbers; the score is the second (not relevant, relevant).
@@ -113,7 +114,7 @@ class CrossEncoder(Scorer):
         types = [given for _, given in rows if given is not None]
         if types and self._typed:
             inputs["token_type_ids"], _ = pad(types, 0, device)
-        logits = self.module(**inputs).logits.float()
+        logits = self.run(inputs).logits.float()
         return ACTIVATIONS[self.recipe.activation](logits)[:, -1].cpu().numpy()
 
     @property

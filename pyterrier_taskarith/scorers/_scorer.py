@@ -9,6 +9,7 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._batches import default_budget, default_workers
+from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
 #: For the tokens, and again for the embeddings.
@@ -46,7 +47,10 @@ class Scorer:
     Attributes:
         module: The living module; whoever sets its weights must tell :meth:`score` which they are.
         pairs_scored: How many pairs were scored so far.
+        kept: Hidden states that are kept between calls, or None; :meth:`keep` sets it.
     """
+
+    kept: Kept | None = None
 
     def __init__(self, checkpoint: Checkpoint, module: torch.nn.Module, options: ScorerOptions) -> None:
         self.checkpoint, self.options = checkpoint, options
@@ -69,6 +73,17 @@ class Scorer:
             float32 array of n scores, in the order given; higher is better.
         """
         raise NotImplementedError
+
+    def keep(self, kept: Kept | None) -> bool:
+        """Keeps the hidden states that enter a layer, for batches that come again; None: keeps nothing.
+
+        Whoever sets the module's weights must tell ``kept.use`` which are below the layer. Scores are the same bit for
+        bit.
+
+        Returns:
+            Whether this scorer can at that layer; else it computes everything, as with None.
+        """
+        return False
 
     def tokens(self, kind: str, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the token ids of each text, int32; a text is tokenised once, whatever the weights.

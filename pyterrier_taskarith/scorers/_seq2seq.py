@@ -10,6 +10,7 @@ from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddin
 from pyterrier_taskarith.families import prediction_tokens, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._t5_decoder import first_step
@@ -68,6 +69,11 @@ class Seq2Seq(Scorer):
         self.pairs_scored += len(rows)
         return scores
 
+    def keep(self, kept: Kept | None) -> bool:
+        """Keeps the encoder's output while decoder layers alone change; see :meth:`Scorer.keep`."""
+        self.kept = kept if kept is not None and kept.side == "decoder" else None
+        return self.kept is not None
+
     def prompts(self, queries: Sequence[str], texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the token ids of each prompt, cut to ``max_length``.
 
@@ -86,7 +92,12 @@ class Seq2Seq(Scorer):
     @torch.inference_mode()
     def _forward(self, rows: list[np.ndarray]) -> np.ndarray:
         ids, mask = pad(rows, self.tokenizer.pad_token_id, self.options.device)
-        encoded = self.module.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        inputs = {"input_ids": ids, "attention_mask": mask}
+
+        def encode() -> torch.Tensor:
+            return self.module.get_encoder()(**inputs).last_hidden_state
+
+        encoded = encode() if self.kept is None else self.kept.of(inputs, encode)
         logits = first_step(self.module, encoded, mask, self.rows, scaled=self._scaled)
         return logits.float().log_softmax(-1)[:, 1].cpu().numpy()
 

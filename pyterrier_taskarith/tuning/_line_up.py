@@ -7,6 +7,7 @@ from ir_measures import Measure
 
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
+from pyterrier_taskarith.tuning._layerwise import TunedLayers
 from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS
 from pyterrier_taskarith.tuning._tune import Tuned, tune
 
@@ -15,7 +16,7 @@ FIRST_STAGE, FIXED, TUNED = "BM25", "Θ' (α = 1)", "Θ' (α tuned)"
 BASELINES = (FIRST_STAGE, "Θ_0", "Θ_D", "Θ_T")
 
 
-def line_up(tuned: Tuned | Mapping[str, Tuned], run: pd.DataFrame, *, weight: float | None = None,
+def line_up(tuned: Tuned | TunedLayers | Mapping[str, Tuned], run: pd.DataFrame, *, weight: float | None = None,
             first_stage: str | None = FIRST_STAGE) -> dict[str, pd.DataFrame]:
     """Re-ranks a run with every system of the paper's tables, all of them mixed with the first stage.
 
@@ -25,8 +26,8 @@ def line_up(tuned: Tuned | Mapping[str, Tuned], run: pd.DataFrame, *, weight: fl
         >>> compare(systems, test_qrels, ["nDCG@10"], topics=test_topics, baselines=BASELINES)     # doctest: +SKIP
 
     Args:
-        tuned: What :func:`tune` chose: then its weight is every system's. Or what :func:`tune_each` chose: then each
-            system has its own weight, as in the paper's Table 1.
+        tuned: What :func:`tune` or :func:`tune_layers` chose: then its weight is every system's. Or what
+            :func:`tune_each` chose: then each system has its own weight, as in the paper's Table 1.
         run: The first stage's results on the queries to test: qid, docno, query, score and the re-ranker's text column.
         weight: One weight for every system instead: 1 is the re-rankers alone.
         first_stage: The first stage's name in the table; None leaves it out.
@@ -99,9 +100,9 @@ def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFram
     return {**found, "Θ_T": at(0.0), FIXED: at(1.0), TUNED: best}
 
 
-def _mixes(tuned: Tuned | Mapping[str, Tuned], weight: float | None) -> dict[str, Mix]:
+def _mixes(tuned: Tuned | TunedLayers | Mapping[str, Tuned], weight: float | None) -> dict[str, Mix]:
     """Returns name -> the fusion to put behind the first stage."""
-    if isinstance(tuned, Tuned):
+    if isinstance(tuned, Tuned | TunedLayers):
         fixed = tuned.reranker.copy(alpha=1.0)
         rerankers = {**fixed.variants(), FIXED: fixed, TUNED: tuned.reranker}
         del rerankers["Θ'"]
@@ -110,5 +111,5 @@ def _mixes(tuned: Tuned | Mapping[str, Tuned], weight: float | None) -> dict[str
         rerankers = {name: each.reranker for name, each in tuned.items()}
         weights = {name: each.weight for name, each in tuned.items()}
     else:
-        raise TypeError(f"line_up takes what tune or tune_each returned first, not {tuned!r}")
+        raise TypeError(f"line_up takes what tune, tune_layers or tune_each returned first, not {tuned!r}")
     return {name: Mix(each, weights[name] if weight is None else weight) for name, each in rerankers.items()}

@@ -67,8 +67,8 @@ def numbers_of(values: Iterable[Any], name: str) -> list[float]:
         ValueError: If there is none, or one is repeated or not finite.
     """
     if isinstance(values, str | numbers.Real) or any(not isinstance(value, numbers.Real) for value in values):
-        hint = "; one α for all layers is swept" if not isinstance(values, str | numbers.Real) and any(
-            isinstance(value, Mapping) for value in values) else ""
+        by_layers = not isinstance(values, str | numbers.Real) and any(isinstance(value, Mapping) for value in values)
+        hint = "; one α for all layers is swept, and tune_layers chooses α by layers" if by_layers else ""
         raise TypeError(f"{name}={values!r}: give a list of numbers{hint}")
     found = [float(value) for value in values]
     if not found:

@@ -72,9 +72,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
     for setting in tqdm(grid.settings, desc="α", unit="α", disable=None if verbose else True):
         rows = done.rows.get(setting) if done is not None else None
         if rows is None:
-            tuned = reranker.copy(alpha=grid.alpha(setting))
-            neural = {name: each.normalised(tuned.transform(each.run)["score"]) for name, each in sets.items()}
-            rows = rows_of(sets, neural, weights, perquery)
+            rows = scored(reranker.copy(alpha=grid.alpha(setting)), sets, weights, perquery)
             if done is not None:
                 done.add(setting, rows)
         found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
@@ -88,10 +86,19 @@ def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
         TypeError: If it is no re-ranker of ours.
         ValueError: As :func:`alpha_grid`.
     """
-    if not isinstance(reranker, TaskArithReranker):
-        raise TypeError(f"sweep and tune take a TaskArithReranker first, not a {type(reranker).__name__}"
-                        f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
+    check_reranker(reranker, "sweep and tune take")
     return alpha_grid(reranker, alphas)
+
+
+def check_reranker(reranker: object, who: str) -> None:
+    """Refuses what is no re-ranker of ours.
+
+    Raises:
+        TypeError: Beginning with ``who``, such as "sweep takes".
+    """
+    if not isinstance(reranker, TaskArithReranker):
+        raise TypeError(f"{who} a TaskArithReranker first, not a {type(reranker).__name__}"
+                        f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
 
 
 def checked_weights(weights: Sequence[float]) -> list[float]:
@@ -110,6 +117,13 @@ def columns(grid: AlphaGrid, sets: Mapping[str, Development], perquery: bool) ->
     """Returns the columns of a sweep's frame."""
     return [*([] if "" in sets else ["collection"]), *grid.columns, "weight", "measure",
             *(["qid"] if perquery else []), "value"]
+
+
+def scored(reranker: TaskArithReranker, sets: Mapping[str, Development], weights: Sequence[float],
+           perquery: bool) -> Rows:
+    """Scores every development set once, and returns :func:`rows_of` it."""
+    neural = {name: each.normalised(reranker.transform(each.run)["score"]) for name, each in sets.items()}
+    return rows_of(sets, neural, weights, perquery)
 
 
 def rows_of(sets: Mapping[str, Development], neural: Mapping[str, np.ndarray], weights: Sequence[float],

@@ -21,7 +21,7 @@ from pyterrier_taskarith.tuning._sweep import (
     checked_weights,
     interpolated,
     make_curves,
-    rows_of,
+    scored,
     sweep,
 )
 
@@ -148,8 +148,7 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
     alpha = float(_chosen(evidence, weights, order, ties)["alpha"])
     if not all(alpha in curve.nodes for curve in curves.values()):
         exact = reranker.copy(alpha=alpha)
-        rows = rows_of(sets, {name: each.normalised(exact.transform(each.run)["score"])
-                              for name, each in sets.items()}, asked, False)
+        rows = scored(exact, sets, asked, False)
         places = evidence.index[evidence["alpha"] == alpha]
         evidence.loc[places, "value"] = [row[-1] for row in rows]
         evidence.loc[places, "interpolated"] = False

@@ -162,7 +162,7 @@ def test_several_vectors_have_a_theta_0_and_a_theta_d_each(triple, run):
 
 @pytest.mark.parametrize("tuned", [{}, {"Θ_T": 1}, "tuned"])
 def test_what_was_not_tuned_is_refused(run, tuned):
-    with pytest.raises(TypeError, match="line_up takes what tune or tune_each returned first, not"):
+    with pytest.raises(TypeError, match="line_up takes what tune, tune_layers or tune_each returned first, not"):
         line_up(tuned, run)
 
 

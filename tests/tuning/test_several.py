@@ -109,7 +109,8 @@ def test_one_list_holds_for_all_vectors(two_vectors):
 
 @pytest.mark.parametrize(("alphas", "message"), [
     ({"bio": [0.1]}, r"absent \['top'\]"), ({"bio": [0.1], "top": [0.1], "x": [1]}, r"unknown \['x'\]"),
-    ({"bio": [0.1], "top": []}, r"alphas\['top'\] is empty"), ([{"default": 0.5}], "one α for all layers"),
+    ({"bio": [0.1], "top": []}, r"alphas\['top'\] is empty"),
+    ([{"default": 0.5}], "one α for all layers is swept, and tune_layers"),
     ("0.5", "list of numbers"), (0.5, "list of numbers"),
     ({"bio": 0.5, "top": [1]}, r"alphas\['bio'\].*list of numbers"),
 ])
