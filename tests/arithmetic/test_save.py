@@ -161,7 +161,7 @@ def test_the_readme_has_recipe_and_the_sha256_of_every_file_read(toxic, tmp_path
     for file in read:
         (line,) = [line for line in card.splitlines() if sha256(file) in line]
         assert f"| {file.name} |" in line and (str(file.parent) in line or str(file) in line)
-    assert "0.1234567891·" in card and "-0.5·" in card and "Output dtype: bfloat16" in card
+    assert "0.1234567891·" in card and "− 0.5·" in card and "Output dtype: bfloat16" in card
     assert merge.plan.summary() in card and f"torch {torch.__version__}" in card
 
 
