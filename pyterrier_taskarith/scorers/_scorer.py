@@ -12,7 +12,7 @@ from pyterrier_taskarith.scorers._batches import default_budget, default_workers
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
 #: For the tokens, and again for the embeddings.
-MEMO_BYTES = 96 * 2**20
+MEMO_BYTES = 48 * 2**20
 #: What is cut of a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
 
