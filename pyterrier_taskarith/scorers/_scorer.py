@@ -13,6 +13,8 @@ from pyterrier_taskarith.scorers._memo import Memo, digest
 
 #: For the tokens, and again for the embeddings.
 MEMO_BYTES = 48 * 2**20
+#: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.
+TOKENISED_AT_ONCE = 1024
 #: What is cut of a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
 
@@ -79,8 +81,9 @@ class Scorer:
         """
         found = {text: self._tokens.get((kind, digest(text))) for text in texts}
         new = [text for text, ids in found.items() if ids is None]
-        if new:
-            for text, ids in zip(new, self._tokenise(kind, new), strict=True):
+        for start in range(0, len(new), TOKENISED_AT_ONCE):
+            part = new[start:start + TOKENISED_AT_ONCE]
+            for text, ids in zip(part, self._tokenise(kind, part), strict=True):
                 found[text] = row = np.asarray(ids, dtype=np.int32)
                 self._tokens.put((kind, digest(text)), row, row.nbytes)
         return [found[text] for text in texts]  # type: ignore[misc]
