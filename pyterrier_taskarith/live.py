@@ -21,7 +21,8 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.residence import choose_residence
 from pyterrier_taskarith.scorers import BiEncoder, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
-MEMO_BYTES = 64 * 2**20
+#: For scores; some 160,000.
+MEMO_BYTES = 48 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
 HEAD = 16
 #: Living models by what they are made of, so that variants and copies with another α share one.

@@ -11,8 +11,8 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._batches import default_budget, default_workers
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
-#: For the tokens, and again for the embeddings.
-MEMO_BYTES = 48 * 2**20
+#: For the tokens of texts.
+MEMO_BYTES = 32 * 2**20
 #: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.
 TOKENISED_AT_ONCE = 1024
 #: What is cut of a prompt that is too long; each scorer with a prompt says what it does.
