@@ -20,8 +20,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pyterrier_taskarith", "pyterrier_taskarith.*"]),
     package_data={
-        "pyterrier_taskarith": ["py.typed", "pt_docs/*.rst", "demo/models/README.md", "demo/models/**/*.json",
-                                "demo/models/**/*.safetensors"],
+        "pyterrier_taskarith": ["py.typed", "pt_docs/*.rst", "stopwords/*.txt", "demo/models/README.md",
+                                "demo/models/**/*.json", "demo/models/**/*.safetensors"],
     },
     install_requires=[
         "python-terrier>=1.0",
@@ -51,7 +51,7 @@ setup(
             "nbclient>=0.10", "ipykernel>=6.29",
         ],
         "docs": ["sphinx>=7"],
-        "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8"],
+        "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8", "bm25s>=0.2", "PyStemmer>=2.2"],
     },
     entry_points={
         "console_scripts": ["taskarith=pyterrier_taskarith.cli:main"],

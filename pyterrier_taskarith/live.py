@@ -1,9 +1,11 @@
 """One living model for all variants of a re-ranker: weights switched in place, scores remembered."""
 
+import copy
 import hashlib
 import json
 import sys
 import threading
+import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +22,13 @@ from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
 from pyterrier_taskarith.residence import choose_residence
 from pyterrier_taskarith.scorers import BiEncoder, Kept, Memo, Scorer, ScorerError, ScorerOptions, digest, make_scorer
 
-MEMO_BYTES = 64 * 2**20
+#: For scores; some 160,000.
+MEMO_BYTES = 48 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
 HEAD = 16
+#: Living models by what they are made of, so that variants and copies with another α share one.
+_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LiveModel]" = weakref.WeakValueDictionary()
+_MODELS_LOCK = threading.Lock()
 #: Endings of a model's own files beside its weights: configuration and tokenizer.
 _SETTINGS = (".json", ".txt", ".model")
 
@@ -245,6 +251,23 @@ class LiveModel:
                     torch.float32)
 
 
+def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LiveOptions,
+                 alphas: Mapping[str, Alpha]) -> LiveModel:
+    """Returns the living model that is made of these files as they are now, or makes it; see :class:`LiveModel`.
+
+    Raises:
+        MergeError, CheckpointError, ScorerError, CacheError: As LiveModel does.
+    """
+    with _MODELS_LOCK:
+        # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
+        checkpoint, fresh = Checkpoint(ranker), copy.deepcopy(dict(vectors))
+        key = (ranker, str(fresh), options, tuple(map(_stamp, source_files(checkpoint, fresh))))
+        model = _MODELS.get(key)
+        if model is None:
+            model = _MODELS[key] = LiveModel(checkpoint, fresh, options, alphas)
+        return model
+
+
 def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
     """Returns every file that a living model is made from: weights, configurations, tokenizers, further modules."""
     paths = [file.path for file in ranker.files] + companions(ranker, *_checkpoints(vectors))
@@ -274,3 +297,9 @@ def _digest(paths: list[Path]) -> str:
     """Returns one hash of the files' names and contents, wherever they lie."""
     parts = [(path.name, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()) for path in paths]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    """Returns what changes when a file does."""
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino

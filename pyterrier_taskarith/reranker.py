@@ -1,43 +1,32 @@
 """TaskArithReranker: task arithmetic as a PyTerrier transformer."""
 
-import copy
-import numbers
 import tempfile
-import threading
 import warnings
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
+from pyterrier_taskarith._options import as_written, check_options, check_variant, read_alpha, short_name, used_vectors
+from pyterrier_taskarith._rows import TextLoader, load_texts, portions, strings
 from pyterrier_taskarith.arithmetic import (
     Alpha,
-    LayerAlphas,
-    Layers,
     Merge,
     MergePlan,
     Setting,
     TaskVector,
-    as_alpha,
     make_plan,
 )
-from pyterrier_taskarith.arithmetic._alphas import DEFAULT
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.live import LiveModel, LiveOptions, source_files
+from pyterrier_taskarith.live import LiveModel, LiveOptions, shared_model
 from pyterrier_taskarith.residence import Residence
-from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
 Source = str | Path | Checkpoint
-#: The one vector of a re-ranker made from ``domain`` and ``base``.
-DOMAIN = "domain"
-#: Living models by what they are made of, so that variants and copies with another α share one.
-_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LiveModel]" = weakref.WeakValueDictionary()
-_MODELS_LOCK = threading.Lock()
 
 
 class TaskArithReranker(Configured):
@@ -61,6 +50,7 @@ class TaskArithReranker(Configured):
                  truncation: str = "keep_prompt", prediction_tokens: tuple[str, str] | None = None,
                  dtype: str = "auto", device: str | None = None,
                  batch_tokens: int | None = None, max_length: int | None = None, text_field: str = "text",
+                 text_loader: TextLoader | None = None,
                  resident: str = "auto", cache: str | Path | None = None, verbose: bool = True) -> None:
         """States which models; give either ``domain`` and ``base``, or ``vectors``.
 
@@ -85,6 +75,9 @@ class TaskArithReranker(Configured):
             batch_tokens: Tokens in a batch, padding included; None: by the device.
             max_length: Tokens of an input; None: what the model states.
             text_field: The column with the text.
+            text_loader: What gives texts by docno, such as ``pt.text.get_text(dataset, "text")``: a transformer, or
+                another callable, that adds the text column to a frame of docnos. It is asked for some 4,096 rows at a
+                time while they are scored, so that a long frame needs no texts in memory; frames need no text column.
             resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads their files at each
                 change of α, "auto" takes "memory" where both fit in half of what is free on the device once the live
                 weights are there; :attr:`residence` tells what it chose.
@@ -102,58 +95,22 @@ class TaskArithReranker(Configured):
         if (domain is None) != (base is None) or (domain is None) == (vectors is None):
             raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors; to score with a model as it "
                              "is, a merged folder say: vectors={}")
-        named = vectors.items() if isinstance(vectors, Mapping) else [] if vectors is None else [("vectors", vectors)]
-        for name, vector in named:
-            if not isinstance(vector, TaskVector):
-                raise ValueError(f"{name} is {vector!r}: give a TaskVector, or TaskVectors by name")
         self.layers = layers
-        self._vectors_used = self._make_vectors()
+        self._vectors_used = used_vectors(self.vectors, self.domain, self.base, layers)
         self.variant, self.scorer, self.truncation, self.dtype, self.resident = (
             variant, scorer, truncation, dtype, resident)
         self.device = None if device is None else str(device)
         self.batch_tokens, self.max_length = batch_tokens, max_length
         self.prediction_tokens = prediction_tokens
-        self.text_field, self.verbose = text_field, verbose
+        self.text_field, self.text_loader, self.verbose = text_field, text_loader, verbose
         if cache is not None and not isinstance(cache, str | Path):
             raise ValueError(f"cache={cache!r}: give a folder, such as cache='scores', or leave it out to keep none")
         self.cache = None if cache is None else str(cache)
-        self._check_choices()
+        check_options(vars(self))
+        check_variant(variant, list(self._vectors_used))
         self.alpha = alpha
         # Shared by variants and copies with another α, so that whichever scores first loads the model for all.
         self._loaded: list[LiveModel] = []
-
-    def _check_choices(self) -> None:
-        for name, choices in (("scorer", ("auto", *SCORERS)), ("truncation", TRUNCATIONS),
-                              ("dtype", ("auto", "float32", "float16", "bfloat16")),
-                              ("resident", ("auto", "memory", "stream"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
-        for name in ("batch_tokens", "max_length"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1):
-                raise ValueError(f"{name}={value!r}: must be a whole number of tokens, or None")
-        words = self.prediction_tokens
-        if words is not None and (not isinstance(words, tuple) or len({*words}) != 2 or len(words) != 2
-                                  or not all(isinstance(word, str) for word in words)):
-            raise ValueError(f"prediction_tokens={words!r}: give two tokens, not relevant and relevant, such as "
-                             "('▁no', '▁yes')")
-        kind, dot, vector = self.variant.partition(".")
-        if kind not in ("merged", "ranker", "domain", "base") or (
-                dot and (kind not in ("domain", "base") or vector not in self._vectors_used)):
-            raise ValueError(f"variant={self.variant!r}: choose 'merged', 'ranker', 'domain' or 'base' "
-                             "(of one of several vectors: 'domain.name')")
-
-    def _make_vectors(self) -> dict[str, TaskVector]:
-        if self.vectors is None:
-            found = {DOMAIN: TaskVector(self.domain or "", self.base or "")}
-        elif isinstance(self.vectors, TaskVector):
-            found = {DOMAIN: self.vectors}
-        else:
-            found = dict(self.vectors)
-        if self.layers is None:
-            return found
-        Layers(self.layers)
-        return {name: vector.layers(self.layers) for name, vector in found.items()}
 
     @property
     def alpha(self) -> Any:  # noqa: ANN401
@@ -162,21 +119,12 @@ class TaskArithReranker(Configured):
         A number; by layers, a dict with "default"; with several vectors, a number for all or a dict by name.
         """
         if isinstance(self._alpha, dict):
-            return {name: _written(alpha) for name, alpha in self._alpha.items()}
-        return _written(self._alpha)
+            return {name: as_written(alpha) for name, alpha in self._alpha.items()}
+        return as_written(self._alpha)
 
     @alpha.setter
     def alpha(self, value: Any) -> None:  # noqa: ANN401
-        if isinstance(value, Mapping) and DEFAULT not in value and (
-                isinstance(self.vectors, dict) or set(value) <= set(self._vectors_used)):
-            unknown = [name for name in value if name not in self._vectors_used]
-            absent = [name for name in self._vectors_used if name not in value]
-            if unknown or absent:
-                raise ValueError(f"alpha must name each of {list(self._vectors_used)}: unknown {unknown}, "
-                                 f"absent {absent}")
-            new: Alpha | dict[str, Alpha] = {name: as_alpha(value[name], name) for name in self._vectors_used}
-        else:
-            new = as_alpha(value)
+        new = read_alpha(value, list(self._vectors_used), by_name=isinstance(self.vectors, dict))
         if not self._vectors_used and new != 1:
             raise ValueError(f"alpha={value!r}: without a vector α does nothing; leave it out")
         if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", new) != new:
@@ -193,7 +141,7 @@ class TaskArithReranker(Configured):
         """Returns an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:
-            return _written(self._alphas()[vector])
+            return as_written(self._alphas()[vector])
         return super().get_parameter(name)
 
     def set_parameter(self, name: str, value: Any) -> None:  # noqa: ANN401
@@ -232,18 +180,11 @@ class TaskArithReranker(Configured):
     @property
     def model(self) -> LiveModel:
         """The living model; loaded by the first use, shared with variants and copies."""
-        with _MODELS_LOCK:
-            if not self._loaded:
-                options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
-                                      self.truncation, self.prediction_tokens, self.resident, self.cache, self.verbose)
-                # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
-                ranker, vectors = Checkpoint(self.ranker), copy.deepcopy(self._vectors_used)
-                key = (self.ranker, str(vectors), options, tuple(map(_stamp, source_files(ranker, vectors))))
-                model = _MODELS.get(key)
-                if model is None:
-                    model = _MODELS[key] = LiveModel(ranker, vectors, options, self._alphas())
-                self._loaded.append(model)
-            return self._loaded[0]
+        if not self._loaded:
+            options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
+                                  self.truncation, self.prediction_tokens, self.resident, self.cache, self.verbose)
+            self._loaded[:] = [shared_model(self.ranker, self._vectors_used, options, self._alphas())]
+        return self._loaded[0]
 
     @property
     def residence(self) -> Residence:
@@ -254,40 +195,47 @@ class TaskArithReranker(Configured):
         """Scores every row; rows, index, order and other columns stay.
 
         Args:
-            inp: qid, docno, query and the text column.
+            inp: qid, docno, query and, without a ``text_loader``, the text column.
 
         Returns:
             The frame with ``score`` (float) and ``rank``.
 
         Raises:
             pt.validate.InputValidationError: If a column is missing.
-            ValueError: If a text or query is no string (with the docnos), or the models do not fit each other.
+            ValueError: If a text or query is no string or cannot be loaded (with the docnos), or the models do not fit
+                each other.
         """
-        pt.validate.result_frame(inp, extra_columns=["query", self.text_field], context=self)
+        pt.validate.result_frame(inp, extra_columns=self.columns[2:], context=self)
         if not len(inp):
             return with_scores(inp, [])
         if "query_0" in inp.columns:
             warnings.warn("the frame has a rewritten query (query_0): the re-ranker sees the rewritten one, often "
                           "without its punctuation. Put pt.rewrite.reset() before the re-ranker", stacklevel=2)
-        return with_scores(inp, self.model.score(self.setting, *self.strings(inp)))
+        return with_scores(inp, self._scores(inp))
+
+    def _scores(self, inp: pd.DataFrame) -> np.ndarray:
+        if self.text_loader is None:
+            return self.model.score(self.setting, *self.strings(inp))
+        scores, queries = np.empty(len(inp), dtype=np.float32), strings(inp, "query")
+        for rows in portions(inp["docno"]):
+            texts = load_texts(self.text_loader, inp["docno"].iloc[rows], self.text_field)
+            scores[rows] = self.model.score(self.setting, [queries[row] for row in rows], texts)
+        return scores
 
     def strings(self, inp: pd.DataFrame) -> tuple[list[str], list[str]]:
-        """Returns the query and the text of every row.
+        """Returns the query and the text of every row; where there is a ``text_loader``, it loads all texts.
 
         Raises:
             ValueError: If one is no string (with the docnos).
         """
-        return self._strings(inp, "query"), self._strings(inp, self.text_field)
+        texts = strings(inp, self.text_field) if self.text_loader is None else load_texts(
+            self.text_loader, inp["docno"], self.text_field)
+        return strings(inp, "query"), texts
 
-    @staticmethod
-    def _strings(inp: pd.DataFrame, column: str) -> list[str]:
-        values = inp[column].tolist()
-        bad = [docno for docno, value in zip(inp["docno"], values, strict=True) if not _is_text(value)]
-        if bad:
-            some = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
-            raise ValueError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "
-                             f"{some}; fill it (pt.text.get_text) or drop the rows")
-        return values
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a frame needs."""
+        return ["qid", "docno", "query", *([self.text_field] if self.text_loader is None else [])]
 
     def variants(self) -> dict[str, "TaskArithReranker"]:
         """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one live model and one tokenisation.
@@ -352,35 +300,8 @@ class TaskArithReranker(Configured):
         alpha = str(self.alpha).removesuffix(".0")
         made_of = f"vectors={self.vectors!r}"
         if self.vectors is None:
-            made_of = f"{_short(self.domain)!r}, {_short(self.base)!r}"
+            made_of = f"{short_name(self.domain)!r}, {short_name(self.base)!r}"
         others = [f"{attribute.name}={attribute.value!r}" for attribute in pt.inspect.transformer_attributes(self)
                   if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")
                   and attribute.value != attribute.init_default_value]
-        return f"TaskArithReranker({', '.join([repr(_short(self.ranker)), made_of, f'alpha={alpha}', *others])})"
-
-
-def _short(source: str | None) -> str | None:
-    """Returns a source as a name to read: of an absolute path, the last two parts."""
-    path = Path(source or "")
-    return f"…/{'/'.join(path.parts[-2:])}" if path.is_absolute() and len(path.parts) > 3 else source
-
-
-def _is_text(value: object) -> bool:
-    """Returns whether a value is a string that has a UTF-8 form, as tokenizers demand."""
-    if not isinstance(value, str):
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _written(alpha: Alpha) -> float | dict[str, float]:
-    """Returns α as a user writes it."""
-    return alpha.to_dict() if isinstance(alpha, LayerAlphas) else alpha
-
-
-def _stamp(path: Path) -> tuple[str, int, int, int]:
-    """Returns what changes when a file does."""
-    stat = path.stat()
-    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino
+        return f"TaskArithReranker({', '.join([repr(short_name(self.ranker)), made_of, f'alpha={alpha}', *others])})"

@@ -147,9 +147,10 @@ def test_of_a_beir_folder_the_splits_that_are_used_must_judge_its_documents(tmp_
             assert len(read_collection(folder).topics["dev"]) == 1
 
 
-def test_a_judgement_given_twice_counts_once(tmp_path):
-    qrels = [f"{i} 0 d1 1" for i in range(40)]
-    collection = read_collection(write_plain(tmp_path / "twice", qrels=qrels * 2))
+def test_a_query_and_a_judgement_given_twice_count_once(tmp_path):
+    queries, qrels = [f"{i}\t{query}" for i, query in enumerate(QUERIES)], [f"{i} 0 d1 1" for i in range(40)]
+    collection = read_collection(write_plain(tmp_path / "twice", queries=queries * 2, qrels=qrels * 2))
+    assert sum(len(topics) for topics in collection.topics.values()) == 40
     assert sum(len(qrels) for qrels in collection.qrels.values()) == 40
 
 

@@ -154,7 +154,7 @@ def test_the_filter_around_pyterriers_add_ranks_lets_all_other_warnings_through(
 CHANGED = {"ranker": "other/ranker", "domain": "other/domain", "base": "other/base", "alpha": 0.25, "variant": "ranker",
            "scorer": "seq2seq", "layers": "0-1", "truncation": "paper", "dtype": "bfloat16", "device": "cpu",
            "prediction_tokens": ("▁no", "▁yes"), "batch_tokens": 77, "max_length": 99, "text_field": "body",
-           "resident": "stream", "cache": "folder", "verbose": False}
+           "text_loader": len, "resident": "stream", "cache": "folder", "verbose": False}
 
 
 def test_every_argument_is_seen_by_inspection_and_can_be_applied():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pyterrier_taskarith.texts import TextSource
+
 
 @dataclass(frozen=True)
 class Development:
@@ -15,9 +17,10 @@ class Development:
 
     Attributes:
         name: What they are, in words.
-        run: qid, docno, query, text and score.
+        run: qid, docno, query and score; and text, where there are no ``documents``.
         topics: qid and query.
         qrels: qid, docno and label.
+        documents: What gives the texts of the run, if it lacks them.
         code: Lines of Python about ``first``, the pipeline that the re-ranker goes behind.
     """
 
@@ -26,6 +29,7 @@ class Development:
     topics: "pd.DataFrame"
     qrels: "pd.DataFrame"
     code: tuple[str, ...]
+    documents: "TextSource | None" = None
 
 
 def add_development(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +38,15 @@ def add_development(parser: argparse.ArgumentParser) -> None:
                                              "--qrels, --topics and --docs; or a stored run over a collection. If all "
                                              "are left out: docstrings of installed packages, as in taskarith demo")
     data.add_argument("--collection", metavar="DIR", help="a folder with docs.jsonl, queries.tsv and qrels.txt, or a "
-                                                          "BEIR folder; its development queries are used")
+                                                          "BEIR folder, or a zip of one; its development queries "
+                                                          "are used")
     data.add_argument("--development", metavar="DIR", help="a folder with the development queries.tsv and qrels.txt "
                                                            "over the same documents")
     data.add_argument("--run", dest="run_file", metavar="FILE", help="a first stage's run in TREC's format (.gz too)")
     data.add_argument("--qrels", metavar="FILE", help="judgements: qid, 0, docno, label")
     data.add_argument("--topics", metavar="FILE", help="lines of qid TAB query, TREC's topics, or BEIR's queries.jsonl")
-    data.add_argument("--docs", metavar="FILE", help="JSON lines with docno (or _id), title and text")
+    data.add_argument("--docs", metavar="FILE", help="JSON lines with docno (or _id), title and text; not read "
+                                                           "into memory, however many")
 
 
 def check_development(given: argparse.Namespace) -> None:
@@ -77,20 +83,23 @@ def development_of(given: argparse.Namespace) -> Development:
                            data.topics["dev"], data.qrels["dev"],
                            (f"data, first = open_demo({place})       # first: BM25's top 100 with their texts; or a "
                             "pipeline of yours",))
+    from pyterrier_taskarith.collection import check_judged, collection_folder, read_splits
+    from pyterrier_taskarith.stored_texts import StoredTexts, documents_file
+
     run = _files.read_run(given.run_file)
     if given.collection is None:
-        from pyterrier_taskarith.collection import check_judged
-
         topics, qrels = _files.read_topics(given.topics), _files.read_qrels(given.qrels)
-        documents = _files.read_documents(given.docs)
+        documents = StoredTexts(given.docs)
         check_judged(qrels, Path(given.qrels), documents, Path(given.docs))
         name = f"queries of {given.topics} with judgements in {given.qrels}"
     else:
-        from pyterrier_taskarith.collection import read_collection
-
-        data = read_collection(given.collection, development=given.development)
-        topics, qrels, documents = data.topics["dev"], data.qrels["dev"], data.documents
-        name = f"development queries of {data.name!r}"
+        folder = collection_folder(given.collection)
+        splits, _, files = read_splits(folder, given.development)
+        topics, qrels = splits["dev"]
+        documents = StoredTexts(folder)
+        check_judged(qrels, files["dev"], documents, documents_file(folder)[0])
+        name = f"development queries of {Path(given.collection).resolve().stem!r}"
     judged = topics[topics["qid"].isin(qrels["qid"])]
-    return Development(f"{len(judged)} {name}", _files.with_queries_and_texts(run, topics, documents, given.run_file),
-                       topics, qrels, (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",))
+    return Development(f"{len(judged)} {name}", _files.with_queries(run, topics, documents, given.run_file),
+                       topics, qrels, (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",),
+                       documents)

@@ -1,10 +1,12 @@
-"""Runs, judgements, topics and documents in files; every error names the file and the line.
+"""Runs, judgements and topics in files; every error names the file and the line.
 
 ir_measures reads runs and judgements, and not pandas: with ``pt.io.read_results`` and ``pt.io.read_qrels`` a document
 called NA is lost, a quotation mark swallows lines, and a line with a field too many or too few is shifted in silence.
 """
 
+import gzip
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +15,9 @@ import ir_measures
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.collection import SHOWN, _add_query, _identifier, _json_lines, _read_documents, _read_queries
-from pyterrier_taskarith.collection import _text as _string
-from pyterrier_taskarith.comparison._frames import first_few
+from pyterrier_taskarith._lines import SHOWN, identifier, json_lines, string
+from pyterrier_taskarith.judgements import add_query, read_queries
+from pyterrier_taskarith.texts import TextSource
 
 
 class _Lines:
@@ -117,45 +119,26 @@ def read_topics(path: str | Path) -> pd.DataFrame:
         form: Literal["trec", "trecxml"] = "trec" if "<top>" in start.lower() else "trecxml"
         try:
             for topic in pt.io.read_topics(str(path), form).itertuples():
-                _add_query(queries, topic.qid, topic.query, str(path))
+                add_query(queries, topic.qid, topic.query, str(path))
         except (SyntaxError, AttributeError, KeyError) as error:  # an XML ParseError is a SyntaxError
             raise ValueError(f"{path}: not TREC topics ({error}).") from None
     elif start.startswith("{"):
-        for where, record in _json_lines(path):
-            _add_query(queries, _identifier(record, "_id", where), _string(record, "text", where).strip(), where)
+        for where, record in json_lines(path):
+            add_query(queries, identifier(record, "_id", where), string(record, "text", where).strip(), where)
     else:
-        queries = _read_queries(path)
+        queries = read_queries(path)
     if not queries:
         raise ValueError(f"{path} holds no topics.")
     return pd.DataFrame(list(queries.items()), columns=["qid", "query"])
 
 
-def read_documents(path: str | Path) -> pd.DataFrame:
-    """Reads documents: JSON lines with docno (BEIR: _id), title and text.
-
-    Args:
-        path: The file.
-
-    Returns:
-        docno and text (str), the title before the text as in :func:`pyterrier_taskarith.collection.read_collection`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a line is something else, or a docno occurs twice.
-    """
-    path = Path(path)
-    _, record = next(_json_lines(path), ("", {}))
-    return _read_documents(path, docno="_id" if "_id" in record else "docno")[["docno", "text"]]
-
-
-def with_queries_and_texts(run: pd.DataFrame, topics: pd.DataFrame, documents: pd.DataFrame, path: str | Path,
-                           ) -> pd.DataFrame:
-    """Returns a stored run as a re-ranker takes it: with the query and the text of every row.
+def with_queries(run: pd.DataFrame, topics: pd.DataFrame, documents: TextSource, path: str | Path) -> pd.DataFrame:
+    """Returns a stored run as a re-ranker with a ``text_loader`` takes it: ids, queries and scores, no texts.
 
     Args:
         run: What :func:`read_run` returned; rows of queries that are not among the topics are left out.
         topics: qid and query.
-        documents: docno and text.
+        documents: What will give the texts.
         path: The run's file, for an error.
 
     Raises:
@@ -165,16 +148,14 @@ def with_queries_and_texts(run: pd.DataFrame, topics: pd.DataFrame, documents: p
     if not len(kept):
         raise ValueError(f"{path}: none of its queries ({run['qid'].iloc[0]!r} …) is among the {len(topics)} topics "
                          f"({topics['qid'].iloc[0]!r} …); do they belong together?")
-    made = kept.assign(query=kept["qid"].map(topics.set_index("qid")["query"]),
-                       text=kept["docno"].map(documents.set_index("docno")["text"]))
-    unknown = made[made["text"].isna()]
-    if len(unknown):
-        absent = unknown["docno"].unique()
-        raise ValueError(f"{path}, line {unknown.index[0]}: document {absent[0]!r} is not among the {len(documents)} "
-                         f"documents ({first_few(documents['docno'])}) and so has no text; the run has {len(absent)} "
-                         f"such documents ({first_few(absent)}) in {len(unknown)} rows. Were these results retrieved "
-                         "from other documents?")
-    return made.reset_index(drop=True)
+    unknown = documents.unknown(kept["docno"])
+    if unknown:
+        rows = kept[kept["docno"].isin(unknown)]
+        raise ValueError(f"{path}, line {rows.index[0]}: document {unknown[0]!r} is not among the "
+                         f"{documents.count} documents and so has no text; the run has {len(unknown)} such documents "
+                         f"({', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}) in {len(rows)} rows. Were "
+                         "these results retrieved from other documents?")
+    return kept.assign(query=kept["qid"].map(topics.set_index("qid")["query"])).reset_index(drop=True)
 
 
 def _records(path: str | Path, reader: Callable[[Any], Iterator[Any]], form: str) -> Iterator[tuple[_Lines, Any]]:
@@ -188,6 +169,9 @@ def _records(path: str | Path, reader: Callable[[Any], Iterator[Any]], form: str
         for record in reader(lines):
             found = True
             yield lines, record
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{lines.where}: the file cannot be unpacked from there on ({error}); was it downloaded to "
+                         "its end? Fetch it again.") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{lines.where}: not UTF-8 (byte {error.start}): {lines.line[:SHOWN]!r}.") from None
     except ValueError:

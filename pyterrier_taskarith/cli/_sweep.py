@@ -92,6 +92,8 @@ def run(given: argparse.Namespace) -> None:
     from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, plot_alpha, tune
 
     data = development_of(given)
+    if data.documents is not None:
+        reranker = reranker.copy(text_loader=data.documents)
     tuned = tune(reranker, data.run, data.qrels, alphas=alphas or ALPHAS, weights=given.weights or WEIGHTS,
                  measure=given.measure, order=given.order, ties=given.prefer, topics=data.topics, resume=given.resume,
                  nodes=NODES if given.nodes == [] else given.nodes)

@@ -15,7 +15,10 @@ from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
-from pyterrier_taskarith.scorers._scorer import MEMO_BYTES, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import ScorerOptions
+
+#: For embeddings.
+MEMO_BYTES = 48 * 2**20
 
 
 class BiEncoder(EncoderScorer):

@@ -12,8 +12,10 @@ from pyterrier_taskarith.scorers._batches import default_budget, default_workers
 from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
-#: For the tokens, and again for the embeddings.
-MEMO_BYTES = 96 * 2**20
+#: For the tokens of texts.
+MEMO_BYTES = 32 * 2**20
+#: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.
+TOKENISED_AT_ONCE = 1024
 #: What is cut of a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
 
@@ -94,8 +96,9 @@ class Scorer:
         """
         found = {text: self._tokens.get((kind, digest(text))) for text in texts}
         new = [text for text, ids in found.items() if ids is None]
-        if new:
-            for text, ids in zip(new, self._tokenise(kind, new), strict=True):
+        for start in range(0, len(new), TOKENISED_AT_ONCE):
+            part = new[start:start + TOKENISED_AT_ONCE]
+            for text, ids in zip(part, self._tokenise(kind, part), strict=True):
                 found[text] = row = np.asarray(ids, dtype=np.int32)
                 self._tokens.put((kind, digest(text)), row, row.nbytes)
         return [found[text] for text in texts]  # type: ignore[misc]

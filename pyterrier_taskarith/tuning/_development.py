@@ -1,6 +1,6 @@
 """Development sets: first-stage runs with judgements, ready to be mixed and evaluated many times."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -27,8 +27,8 @@ class Development:
     """
 
     def __init__(self, run: pd.DataFrame, qrels: pd.DataFrame, measures: Measures, topics: pd.DataFrame | None,
-                 text_field: str) -> None:
-        """Checks and orders the run.
+                 columns: Sequence[str]) -> None:
+        """Checks and orders the run, which needs these columns and ``score``.
 
         Raises:
             TypeError: If the run is no frame.
@@ -37,11 +37,12 @@ class Development:
         """
         if not isinstance(run, pd.DataFrame):
             raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
-        absent = [column for column in ("qid", "docno", "query", "score", text_field) if column not in run.columns]
+        needed = [*columns, "score"]
+        absent = [column for column in needed if column not in run.columns]
         if absent:
-            raise ValueError(f"the run lacks the columns {absent} and has {list(run.columns)}; it needs qid, docno, "
-                             f"query, score and {text_field}. Behind a first stage without texts put "
-                             "pt.text.get_text(…); of texts in another column tell the re-ranker: text_field=")
+            raise ValueError(f"the run lacks the columns {absent} and has {list(run.columns)}; it needs "
+                             f"{', '.join(needed)}. Behind a first stage without texts put pt.text.get_text(…); of "
+                             "texts in another column tell the re-ranker: text_field=")
         if not len(run):
             raise ValueError("the run has no rows: the first stage found nothing for these queries")
         require_values("the run", run, ["qid", "docno", "score"])
@@ -92,7 +93,7 @@ class Development:
 
 
 def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Measures,
-                 text_field: str) -> dict[str, Development]:
+                 columns: Sequence[str]) -> dict[str, Development]:
     """Makes one development set, under the name "", or several by their names.
 
     Raises:
@@ -105,7 +106,7 @@ def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Me
         raise TypeError("of several development sets, give run, qrels and topics each as a dict by the sets' names; of "
                         "one, give frames")
     if not isinstance(run, Mapping):
-        return {"": Development(run, qrels, measures, topics, text_field)}  # type: ignore[arg-type]
+        return {"": Development(run, qrels, measures, topics, columns)}  # type: ignore[arg-type]
     for name, frames in (("qrels", qrels), ("topics", topics)):
         if isinstance(frames, Mapping) and frames.keys() != run.keys():
             raise ValueError(f"run has the development sets {list(run)} and {name} has {list(frames)}: give both for "
@@ -117,7 +118,7 @@ def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Me
     for name, frame in run.items():
         try:
             found[name] = Development(frame, qrels[name], measures, topics[name] if topics is not None else None,
-                                      text_field)
+                                      columns)
         except ValueError as error:
             raise ValueError(f"development set {name!r}: {error}") from error
     return found

@@ -89,7 +89,7 @@ def identity(reranker: TaskArithReranker, sets: Mapping[str, Development], weigh
         "arguments of the re-ranker": repr({name: value for name, value in settings.items()
                                             if name not in _NOT_COUNTED}),
         "development sets": json.dumps(list(sets)),
-        "run": _hash(*(each.run[["qid", "docno", "query", reranker.text_field, "score"]] for each in sets.values())),
+        "run": _hash(*(each.run[[*reranker.columns, "score"]] for each in sets.values())),
         "judgements": _hash(*(each.judged[["qid", "docno", "label"]] for each in sets.values())),
         "measures": json.dumps([label for each in sets.values() for label in each.labels.values()]),
         "weights of the mix": json.dumps(weights),

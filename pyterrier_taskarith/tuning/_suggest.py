@@ -148,15 +148,18 @@ def suggest_alpha(reranker: TaskArithReranker, corpus: pd.DataFrame | Iterable[M
 
     Raises:
         TypeError: If the re-ranker or the corpus is something else.
-        ValueError: If ``alphas`` are fewer than two, repeated or outside the nodes; the corpus is empty, lacks a
-            column or has no document that is long enough; there is neither corpus nor queries; a corpus is absent
-            and ``first_stage`` too; ``queries`` repeat a qid; or ``first_stage`` lacks a column, repeats a document
-            or gives all documents of a query the same score.
+        ValueError: If the re-ranker has a ``text_loader``; ``alphas`` are fewer than two, repeated or outside the
+            nodes; the corpus is empty, lacks a column or has no document that is long enough; there is neither corpus
+            nor queries; a corpus is absent and ``first_stage`` too; ``queries`` repeat a qid; or ``first_stage`` lacks
+            a column, repeats a document or gives all documents of a query the same score.
         RuntimeError: If BM25 is needed and there is no Java.
     """
     if not isinstance(reranker, TaskArithReranker):
         raise TypeError(f"suggest_alpha takes a TaskArithReranker first, not a {type(reranker).__name__}; it chooses α "
                         "for the re-ranker alone, not for a mix")
+    if reranker.text_loader is not None:
+        raise ValueError("suggest_alpha scores texts of pseudo-queries, which no text_loader knows: give it "
+                         "reranker.copy(text_loader=None)")
     grid = _grid(alphas, nodes)
     for name, value, least in (("documents", documents, 1), ("resamples", resamples, 2), ("seed", seed, 0)):
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:

@@ -59,7 +59,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
             lacks a column, no query has judgements, or the file is of another sweep.
     """
     grid, weights = checked_grid(reranker, alphas), checked_weights(weights)
-    sets = developments(run, qrels, topics, measures, reranker.text_field)
+    sets = developments(run, qrels, topics, measures, reranker.columns)
     if nodes is not None:
         if grid.names:
             raise ValueError("nodes lie along one α: give alphas as one list for all vectors, or leave nodes out")

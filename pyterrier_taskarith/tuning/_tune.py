@@ -142,7 +142,7 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
         return _tuned(reranker, _chosen(evidence, weights, order, ties), evidence, None)
     if resume is not None or isinstance(alphas, Mapping):
         sweep(reranker, run, qrels, alphas=alphas, nodes=nodes, resume=resume, topics=topics)  # says why not
-    grid, sets = checked_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.text_field)
+    grid, sets = checked_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.columns)
     curves = make_curves(reranker, sets, nodes, verbose)
     evidence = interpolated(grid, asked, sets, curves, False)
     alpha = float(_chosen(evidence, weights, order, ties)["alpha"])

@@ -1,19 +1,13 @@
 """Files of runs, judgements, topics and documents: what is read, and the line that is named where it cannot be."""
 
 import gzip
-import json
 
 import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith.cli._files import (
-    read_documents,
-    read_qrels,
-    read_run,
-    read_topics,
-    with_queries_and_texts,
-)
+from pyterrier_taskarith.cli._files import read_qrels, read_run, read_topics, with_queries
+from pyterrier_taskarith.texts import Texts
 
 RUN = "q1 Q0 d1 1 2.5 bm25\nq1 Q0 d2 2 -1e-3 bm25\n\nq2\tQ0\td1\t1\t7\tbm25\n"
 
@@ -73,7 +67,7 @@ def test_a_line_that_is_no_utf_8_is_named(tmp_path):
         read_run(tmp_path / "a.run")
 
 
-@pytest.mark.parametrize("reader", [read_run, read_qrels, read_topics, read_documents])
+@pytest.mark.parametrize("reader", [read_run, read_qrels, read_topics])
 def test_a_file_that_is_not_there_is_named(tmp_path, reader):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         reader(tmp_path / "nowhere")
@@ -109,21 +103,37 @@ def test_faulty_topics_are_named_with_their_line(tmp_path, text, message):
         read_topics(written(tmp_path / "topics", text))
 
 
-@pytest.mark.parametrize("key", ["docno", "_id"])
-def test_documents_are_a_collection_s(tmp_path, key):
-    lines = [{key: "d1", "title": "Cells", "text": "they grow"}, {key: "d2", "title": "", "text": "alone"}]
-    documents = read_documents(written(tmp_path / "docs.jsonl", "\n".join(map(json.dumps, lines))))
-    assert documents.values.tolist() == [["d1", "Cells they grow"], ["d2", "alone"]]
+@pytest.mark.parametrize("kept", [0, 5, 40, 60, -8, -1])
+def test_a_run_that_was_not_downloaded_to_its_end_is_named(tmp_path, kept):
+    lines = "".join(f"q{number} Q0 d{number * 7919 % 1000} 1 {number / 7} bm25\n" for number in range(5000))
+    path = tmp_path / "a.run.gz"
+    path.write_bytes(gzip.compress(lines.encode())[:kept])
+    with pytest.raises(ValueError, match="was it downloaded to its end" if kept else "is empty") as caught:
+        read_run(path)
+    assert str(caught.value).startswith(str(path))
 
 
-def test_a_run_gets_its_queries_and_texts(tmp_path):
+def test_a_file_that_is_called_gz_and_is_none_is_named(tmp_path):
+    (tmp_path / "a.run.gz").write_text(RUN)
+    with pytest.raises(ValueError, match=r"a\.run\.gz, line 0: the file cannot be unpacked .*Not a gzipped file"):
+        read_run(tmp_path / "a.run.gz")
+
+
+def test_a_run_gets_its_queries_and_its_documents_are_looked_for(tmp_path):
     run = read_run(written(tmp_path / "a.run", RUN))
     topics = pd.DataFrame({"qid": ["q1"], "query": ["one"]})
     documents = pd.DataFrame({"docno": ["d1", "d2"], "text": ["first", "second"]})
-    made = with_queries_and_texts(run, topics, documents, "a.run")
-    assert made.values.tolist() == [["q1", "d1", 2.5, "one", "first"], ["q1", "d2", -0.001, "one", "second"]]
-    with pytest.raises(ValueError, match=r"a\.run, line 2: document 'd2' is not among the 1 documents \('d1'\) .* "
-                                         r"has 1 such documents \('d2'\) in 1 rows"):
-        with_queries_and_texts(run, topics, documents.head(1), "a.run")
+    made = with_queries(run, topics, Texts(documents), "a.run")
+    assert made.values.tolist() == [["q1", "d1", 2.5, "one"], ["q1", "d2", -0.001, "one"]]
+    with pytest.raises(ValueError, match=r"a\.run, line 2: document 'd2' is not among the 1 documents and so has no "
+                                         r"text; the run has 1 such documents \(d2\) in 1 rows\. Were"):
+        with_queries(run, topics, Texts(documents.head(1)), "a.run")
     with pytest.raises(ValueError, match=r"a\.run: none of its queries \('q1' …\) is among the 1 topics \('x' …\)"):
-        with_queries_and_texts(run, topics.assign(qid="x"), documents, "a.run")
+        with_queries(run, topics.assign(qid="x"), Texts(documents), "a.run")
+
+
+def test_of_many_unknown_documents_some_are_named(tmp_path):
+    run = read_run(written(tmp_path / "a.run", "".join(f"q1 Q0 d{number} 1 {-number} r\n" for number in range(9))))
+    topics = pd.DataFrame({"qid": ["q1"], "query": ["one"]})
+    with pytest.raises(ValueError, match=r"line 3: document 'd2' .* 7 such documents \(d2, .*, d6 …\) in 7 rows\."):
+        with_queries(run, topics, Texts(pd.DataFrame({"docno": ["d0", "d1"], "text": ["a", "b"]})), "a.run")

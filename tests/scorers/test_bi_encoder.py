@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from safetensors.torch import save_file
 
-from pyterrier_taskarith.scorers import ScorerError
+from pyterrier_taskarith.scorers import ScorerError, _scorer
 from tests.factories import bert_triple, passages, questions
 from tests.scorers._reference import (
     ODD_TEXTS,
@@ -197,6 +197,17 @@ def test_a_text_is_tokenised_once_whatever_the_weights(folder, monkeypatch):
     for weights in ("Θ_T", "Θ_D", "Θ_0"):
         scorer.score(["cell", "cell"], ["growth", "cell"], weights)
     assert sorted(seen) == [("document", "cell"), ("document", "growth"), ("query", "cell")]
+
+
+def test_the_tokenizer_gets_few_texts_at_a_time(folder, monkeypatch):
+    queries, texts = [query for query in questions(2) for _ in range(7)], passages(7) * 2
+    expected = scorer_of(folder).score(queries, texts, "w")
+    monkeypatch.setattr(_scorer, "TOKENISED_AT_ONCE", 3)
+    scorer, sizes = scorer_of(folder), []
+    tokenise = scorer._tokenise
+    monkeypatch.setattr(scorer, "_tokenise", lambda kind, part: (sizes.append(len(part)), tokenise(kind, part))[1])
+    np.testing.assert_array_equal(scorer.score(queries, texts, "w"), expected)
+    assert sizes == [2, 3, 3, 1] and len(set(texts)) == 7
 
 
 def test_remembered_embeddings_belong_to_their_weights(folder):

@@ -1,0 +1,88 @@
+"""A collection's zip, unpacked once into a folder of ours."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+__all__ = ["unpacked"]
+
+#: Of these, the one that a zip holds says where its collection lies.
+DOCUMENTS = ("corpus.jsonl", "docs.jsonl")
+#: A collection's other files, relative to that; nothing else is unpacked.
+_OTHERS = re.compile(r"queries\.jsonl|queries\.tsv|qrels\.txt|qrels/[^/\\]+\.tsv")
+
+
+def unpacked(path: str | Path, place: str | Path) -> Path:
+    """Returns the folder of a zipped collection, unpacked under ``place`` under a temporary name and renamed.
+
+    Only a collection's own files are written, under names made here, so that a name such as ``../x`` in the zip leads
+    nowhere. A zip of the same contents is found again.
+
+    Args:
+        path: The zip file.
+        place: Where the folder is made.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or the zip holds no documents.
+        ValueError: If it is no whole zip (half downloaded, say), encrypted, or holds several collections.
+        OSError: If it cannot be written; nothing is left behind then.
+    """
+    path, place = Path(path), Path(place)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive, path)
+            facts = [(name, info.CRC, info.file_size) for name, info in sorted(members.items())]
+            folder = place / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+            if not folder.is_dir():
+                _extract(archive, members, folder, path)
+            return folder
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is no whole zip file ({error}): was it downloaded to its end? Fetch it "
+                         "again.") from None
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Returns the collection's files by the names they get."""
+    infos = {PurePosixPath(info.filename): info for info in archive.infolist()
+             if not info.is_dir() and "__MACOSX" not in info.filename}
+    found = [name for name in infos if name.name in DOCUMENTS]
+    if not found:
+        raise FileNotFoundError(f"{path} holds neither {' nor '.join(DOCUMENTS)}: it is no collection this reads.")
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} collections ({', '.join(map(str, found))}): unpack it and name "
+                         "one of its folders.")
+    root = found[0].parent
+    members = {found[0].name: infos[found[0]]}
+    for name, info in infos.items():
+        if name.is_relative_to(root) and _OTHERS.fullmatch(inside := str(name.relative_to(root))):
+            members[inside] = info
+    return members
+
+
+def _extract(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: Path, path: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, info in members.items():
+            target = scratch / "new" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with archive.open(info) as source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out, 2**20)  # zipfile compares the checksum at the end
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+                raise ValueError(f"{path}: its file {info.filename} cannot be unpacked ({error or 'it ends early'}); "
+                                 "is the zip damaged, half downloaded or encrypted?") from None
+        try:
+            os.replace(scratch / "new", folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
