@@ -147,6 +147,16 @@ class LiveModel:
             self._check(found.sum(axis=-1), setting, "embeddings")
         return embeddings
 
+    def forget(self) -> None:
+        """Forgets scores and embeddings, so that those to come do not depend on what was scored before.
+
+        Equal pairs get scores that agree but for the last bits when they are in other batches; after this, the same
+        call gives the same bits.
+        """
+        with self._lock:
+            self._memo.clear()
+            self.scorer.forget()
+
     def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
         if bad:
