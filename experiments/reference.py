@@ -54,16 +54,15 @@ class Reference:
                 merged[name] = (tensor.double() + alpha * (domain.double() - base.double())).float()
             else:
                 merged[name] = {"base": base, "domain": domain, "ranker": tensor}[kind].float()
-        if "shared.weight" in merged:  # what repeats it follows it
-            for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
-                         *(["lm_head.weight"] if self._model.config.tie_word_embeddings else [])):
-                merged.pop(name, None)
+        if "shared.weight" in merged:  # what repeats it follows it; an output matrix of its own (mT5's) does not
+            ranker = self._states["ranker"]
+            tied = torch.equal(ranker.get("lm_head.weight", ranker["shared.weight"]), ranker["shared.weight"])
+            merged |= dict.fromkeys(("encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+                                     *(["lm_head.weight"] if tied else [])), merged["shared.weight"])
         unknown = self._model.load_state_dict(merged, strict=False).missing_keys
-        absent = [name for name in unknown if "pooler" not in name and "embed_tokens" not in name
-                  and "lm_head" not in name and "position_ids" not in name]
+        absent = [name for name in unknown if "pooler" not in name and "position_ids" not in name]
         if absent:
             raise ValueError(f"the reference has no weights for {absent[:3]}")
-        self._model.tie_weights()
 
     @torch.inference_mode()
     def score(self, query: str, text: str) -> float:

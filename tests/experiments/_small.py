@@ -12,6 +12,7 @@ from experiments.loading import Loaded
 from experiments.rehearsal import stand_ins
 from experiments.scoring import Settings
 from experiments.systems import SYSTEMS
+from pyterrier_taskarith._frames import with_scores
 
 DEPTH = 20
 
@@ -30,7 +31,8 @@ class Overlap(pt.Transformer):
                       for place, each in enumerate(self.documents)]
             best = sorted(scored, key=lambda pair: pair[0], reverse=True)[:DEPTH]
             rows += [(topic.qid, topic.query, each["docno"], each["text"], score) for score, each in best]
-        return pt.model.add_ranks(pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "score"]))
+        found = pd.DataFrame(rows, columns=["qid", "query", "docno", "text", "score"])
+        return with_scores(found, found["score"])
 
 
 def overlap(loaded: Loaded, folder: Path) -> pt.Transformer:

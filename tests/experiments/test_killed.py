@@ -16,7 +16,7 @@ from experiments.table1 import table1
 from tests.experiments._small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
-KILLS = 4
+KILLS = 3
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from experiments.table3 import table3
 from pyterrier_taskarith import Mix
 from tests.experiments._small import overlap, rehearsal
 
-FAMILIES = ["DistilBERT", "T5-base", "Llama-2-7B"]
+FAMILIES = ["DistilBERT", "T5-base", "Llama-2-7B"]  # a system of each scorer
 
 
 @pytest.fixture(scope="module")
