@@ -73,7 +73,7 @@ def check_scores(bench: Workbench, system: System, datasets: Sequence[Dataset], 
     count = 0
     for variant, alpha in line_up(choice):
         key = KINDS.get(variant, "merged"), alpha
-        reference.set(KINDS.get(variant, "merged"), alpha)
+        reference.set(key[0], 0.0 if alpha is None else alpha)
         found: list[float] = []
         for dataset in datasets:
             first = bench.first(dataset, TEST)

@@ -5,7 +5,7 @@ import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from experiments.datasets import DATASETS, Dataset
 from experiments.loading import first_stage
@@ -17,7 +17,16 @@ from experiments.runs import replace as write
 from experiments.scoring import FirstStage, Settings, Workbench
 from experiments.systems import BIOMEDICAL, SYSTEMS, System
 
-Declared = TypeVar("Declared", System, Dataset)
+
+class Named(Protocol):
+    """What is declared under a name."""
+
+    @property
+    def name(self) -> str:
+        """The name in the tables."""
+
+
+Declared = TypeVar("Declared", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,22 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
     try:
         with Energy(progress):
             sections = table(bench, request)
+        if request.rehearsal:
+            sections.insert(0, rehearsed(request))
     finally:
         bench.close()
         progress.close()
     for each, ending in ENDINGS.items():
         write(settings.folder / f"{name}{settings.part}{ending}", written(sections, each).encode())
     return written(sections, form)
+
+
+def rehearsed(request: Request) -> Section:
+    """Returns what a rehearsal's report begins with: its figures are of stand-ins."""
+    models = [f"{system.name}: {system.ranker}" for system in request.systems]
+    places = [f"{dataset.name}: {dataset.folder}" for dataset in request.datasets]
+    return Section("A rehearsal: the figures are not the paper's models' on the paper's datasets", sentences=[
+        f"Models that stand in: {'; '.join(models)}.", f"Collections that stand in: {'; '.join(places)}."])
 
 
 def make_parser(name: str, about: str) -> argparse.ArgumentParser:

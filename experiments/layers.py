@@ -11,7 +11,7 @@ from experiments.datasets import Dataset
 from experiments.layout import READINGS_IN_WORDS, number
 from experiments.loading import DEVELOPMENT
 from experiments.paper import RANKER
-from experiments.protocol import READINGS, choose_alpha, development, values
+from experiments.protocol import ALPHAS, READINGS, choose_alpha, development, values
 from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
@@ -24,12 +24,17 @@ NAME = "layers"
 def layers(bench: Workbench, request: Request) -> list[Section]:
     """Returns the report: a table for each system."""
     systems = [system for system in request.systems if BIOMEDICAL in system.domains]
+    if not systems:
+        raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
+    where = {system.name: places(bench, system) for system in systems}
+    for system in systems:
+        for dataset in request.developments:
+            # α's grid, Θ_T, and each place alone and left out.
+            bench.expect(system, dataset, DEVELOPMENT, len(ALPHAS) + 1 + 2 * len(where[system.name]))
     sections = []
     for system in systems:
         choice = choose_alpha(bench, system, request.developments, request.reading)
-        rows = ablations(places(bench, system), choice.alpha)
-        for dataset in request.developments:
-            bench.expect(system, dataset, DEVELOPMENT, len(rows))
+        rows = ablations(where[system.name], choice.alpha)
         found = {dataset.name: {name: scored(bench, system, dataset, variant, alpha)
                                 for name, (variant, alpha) in rows.items()} for dataset in request.developments}
         sections.append(Section(f"{system.name}: layers, α = {choice.alpha:g}", [table_of(found, list(rows))]))

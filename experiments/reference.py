@@ -43,8 +43,8 @@ class Reference:
         about = Path(ranker) / "sentence_bert_config.json"
         self._length = json.loads(about.read_text())["max_seq_length"] if about.is_file() else None
 
-    def set(self, kind: str, alpha: float | None = None) -> None:
-        """Takes the weights of "base", "domain" or "ranker", or those of Θ' ("merged") at α."""
+    def set(self, kind: str, alpha: float) -> None:
+        """Takes the weights of "base", "domain" or "ranker", whatever α, or those of Θ' ("merged") at α."""
         merged = {}
         for name, tensor in self._states["ranker"].items():
             domain, base = self._states["domain"].get(name), self._states["base"].get(name)

@@ -97,7 +97,7 @@ class Workbench:
         if not self.store.has(name, recipe):
             start = time.perf_counter()
             index = self.settings.folder / "indexes" / slug(dataset.name)
-            found = self._first_stage(loaded, index)(topics)
+            found = self._first_stage(loaded, index).transform(topics)
             if not len(found):
                 raise ValueError(f"the first stage found nothing for the {len(topics)} {split} queries of "
                                  f"{dataset.name}")
@@ -146,7 +146,7 @@ class Workbench:
             start = time.perf_counter()
             reranker = self._at(system, dataset.target, variant, alpha)
             reranker.model.forget()  # so that a run's last bits do not depend on which runs were made before it
-            scored = reranker(rows)
+            scored = reranker.transform(rows)
             self.store.put(name, recipe, {RUN: run_bytes(scored, f"{system.name}/{name.rpartition('/')[2]}")},
                            {"scorer": reranker.model.scorer.facts, "pairs": len(scored)})
             self.progress.made(name, len(rows), cost, time.perf_counter() - start)

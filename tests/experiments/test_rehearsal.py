@@ -1,6 +1,7 @@
 """Every table with small models; and that the audit sees what random models would hide."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from experiments import protocol, scoring
 from experiments.audit import AuditError
 from experiments.command import make_parser, requested, run
+from experiments.datasets import DATASETS
 from experiments.layers import ablations, layers
-from experiments.rehearsal import stand_ins
+from experiments.rehearsal import SIMILAR, make_collections, stand_ins
 from experiments.systems import SYSTEMS
 from experiments.table1 import table1
 from experiments.table2 import table2
@@ -113,6 +115,25 @@ def test_the_limit_and_the_whole_have_files_of_their_own(tmp_path):
     assert (tmp_path / "table1_first_4.txt").is_file()
     assert not (tmp_path / "table1.txt").exists()
     assert not (tmp_path / "runs").exists()
+
+
+def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
+    make_collections([replace(dataset, folder=SIMILAR.get(dataset.name, dataset.folder)) for dataset in DATASETS[:2]],
+                     tmp_path / "collections")
+    given = make_parser("table1", "").parse_args([
+        "--rehearse", "--folder", str(tmp_path / "paper"), "--collections", str(tmp_path / "collections"),
+        "--limit-queries", "3", "--device", "cpu"])
+    request = requested(given)
+    assert [(dataset.name, dataset.folder) for dataset in request.datasets] == [("SciFact", "scifact"),
+                                                                               ("NFCorpus", "cran")]
+    text = run("table1", table1, request, first=overlap)
+    assert "Collections that stand in: SciFact: scifact; NFCorpus: cran." in text
+    assert "Small BERT" in text
+    # SciFact and NFCorpus, three rows of each of five variants.
+    assert "audit: 30 scores" in (tmp_path / "paper" / "log.txt").read_text()
+    given.collections = tmp_path / "paper"
+    with pytest.raises(ValueError, match="holds none of the collections scifact, nfcorpus"):
+        requested(given)
 
 
 def test_a_system_without_small_models_is_named(tmp_path):
