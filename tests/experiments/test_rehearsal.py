@@ -1,6 +1,9 @@
 """Every table with small models; and that the audit sees what random models would hide."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +17,10 @@ from experiments.layers import ablations, layers
 from experiments.rehearsal import SIMILAR, make_collections, stand_ins
 from experiments.systems import SYSTEMS
 from experiments.table1 import table1
-from experiments.table2 import table2
-from experiments.table3 import table3
 from pyterrier_taskarith import Mix
 from tests.experiments._small import overlap, rehearsal
 
+ROOT = Path(__file__).parents[2]
 FAMILIES = ["DistilBERT", "T5-base", "Llama-2-7B"]  # a system of each scorer
 
 
@@ -28,22 +30,23 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.java
-@pytest.mark.parametrize(("name", "table", "titles"), [
-    ("table1", table1, ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
-    ("table2", table2, ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
-    ("table3", table3, ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
-    ("layers", layers, ["T5-Large: layers, α = "]),
+@pytest.mark.parametrize(("name", "titles"), [
+    ("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
+    ("table2", ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
+    ("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
+    ("layers", ["T5-Large: layers, α = "]),
 ])
-def test_a_table_rehearses_with_bm25_and_all_its_systems(folder, name, table, titles):
-    given = make_parser(name, "").parse_args(["--rehearse", "--folder", str(folder), "--device", "cpu"])
-    text = run(name, table, requested(given))
-    for title in titles:
+def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, name, titles):
+    command = [sys.executable, "-m", f"experiments.{name}", "--rehearse", "--folder", str(folder), "--device", "cpu"]
+    text = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    for title in ["A rehearsal", *titles]:
         assert title in text
     systems = ["mT5-base"] if name == "table2" else [system.name for system in SYSTEMS[:-1]]
     assert all(system in text for system in systems)
     if name != "layers":
         assert "The paper's claims" in text
-        assert "audit: " in (folder / "log.txt").read_text()
+        assert "audit: " in (folder / "log.txt").read_text().split(f" {name}: systems")[1]
     assert not re.search(r"\bnan\b|n/a", text)
     assert (folder / f"{name}.txt").read_text() == text
 
