@@ -202,6 +202,16 @@ class LiveModel:
                 added.append((name, *((step.position, step.factor) for step in self.plan.steps(name, alphas))))
         return tuple(added)
 
+    def forget(self) -> None:
+        """Forgets scores and embeddings, so that those to come do not depend on what was scored before.
+
+        Equal pairs get scores that agree but for the last bits when they are in other batches; after this, the same
+        call gives the same bits.
+        """
+        with self._lock:
+            self._memo.clear()
+            self.scorer.forget()
+
     def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
         if bad:

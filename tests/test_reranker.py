@@ -15,7 +15,7 @@ from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.scorers import ScorerError
 from tests._reranking import frame, reranker
-from tests.factories import bert_triple
+from tests.factories import bert_triple, t5_triple
 
 NOWHERE = ("nowhere/ranker", "nowhere/domain", "nowhere/base")
 
@@ -288,3 +288,18 @@ def test_scores_that_are_not_finite_are_an_error(triple):
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path, triple):
     with pytest.raises(ValueError, match="no checkpoint"):
         TaskArithReranker(tmp_path, triple.domain, triple.base).transform(frame())
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_after_forgetting_the_same_call_scores_anew_and_gives_the_same_bits(tmp_path, family):
+    made = reranker(bert_triple(tmp_path) if family == "bert" else t5_triple(tmp_path))
+    rows = frame(2, 12)
+    before = made.transform(rows)["score"]
+    scored = made.model.scorer.pairs_scored
+    made.model.forget()
+    made.transform(rows.tail(5))  # in other batches
+    made.model.forget()
+    assert made.transform(rows)["score"].tolist() == before.tolist()
+    assert made.model.scorer.pairs_scored == 2 * scored + 5
+    if family == "bert":
+        assert made.model.scorer.texts_embedded == 2 * (2 + 12) + 6

@@ -91,6 +91,10 @@ class BiEncoder(EncoderScorer):
             scores[rows] = similarity(ours[of_query[rows]], theirs[of_text[rows]]).numpy()
         return scores
 
+    def forget(self) -> None:
+        """Forgets embeddings; see :class:`Scorer`."""
+        self._embeddings.clear()
+
     def renormalise(self, embeddings: np.ndarray) -> np.ndarray:
         """Returns combined embeddings as the model gives its own: of length 1 where its last module is Normalize."""
         if not self.recipe.after or self.recipe.after[-1] is not functional.normalize:

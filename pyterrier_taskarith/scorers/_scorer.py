@@ -87,6 +87,9 @@ class Scorer:
         """
         return False
 
+    def forget(self) -> None:
+        """Forgets what was computed with the module's weights; tokens stay, which are the same every time."""
+
     def tokens(self, kind: str, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the token ids of each text, int32; a text is tokenised once, whatever the weights.
 

@@ -1,0 +1,183 @@
+"""What the commands of all tables share: options, the folder's files, progress, and the rehearsal."""
+
+import argparse
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from experiments.datasets import DATASETS, Dataset
+from experiments.loading import first_stage
+from experiments.measuring import Plan
+from experiments.progress import Energy, Progress, hardware, versions
+from experiments.protocol import READINGS
+from experiments.report import ENDINGS, Section, written
+from experiments.runs import replace as write
+from experiments.scoring import FirstStage, Settings, Workbench
+from experiments.systems import BIOMEDICAL, SYSTEMS, System
+
+
+class Named(Protocol):
+    """What is declared under a name."""
+
+    @property
+    def name(self) -> str:
+        """The name in the tables."""
+
+
+Declared = TypeVar("Declared", bound=Named)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command was asked for.
+
+    Attributes:
+        systems: The systems to run.
+        datasets: The datasets to measure.
+        developments: The datasets whose development queries α is chosen on, whichever are measured.
+        reading: How Θ' is scored while α is chosen.
+        settings: Where and how.
+        rehearsal: Whether the models are stand-ins, which are then audited.
+    """
+
+    systems: Sequence[System]
+    datasets: Sequence[Dataset]
+    developments: Sequence[Dataset]
+    reading: str
+    settings: Settings
+    rehearsal: bool = False
+
+    def plan(self, *, biomedical: bool) -> Plan:
+        """Returns the plan of Table 1 (the biomedical datasets, α tuned) or Table 2 (the other ones, α = 1)."""
+        datasets = [dataset for dataset in self.datasets if (dataset.target == BIOMEDICAL) == biomedical]
+        if not datasets:
+            raise ValueError(f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table")
+        return Plan(self.systems, datasets, self.developments if biomedical else (), self.reading)
+
+
+#: Makes a table's report, and, in a rehearsal, audits it.
+Table = Callable[[Workbench, Request], list[Section]]
+
+
+def main(name: str, about: str, table: Table, argv: Sequence[str] | None = None) -> None:
+    """Runs a table's command: makes missing runs, prints the report, and writes it in every format."""
+    parser = make_parser(name, about)
+    given = parser.parse_args(argv)
+    try:
+        request = requested(given)
+    except ValueError as error:
+        parser.error(str(error))
+    print(run(name, table, request, given.format), end="")
+
+
+def run(name: str, table: Table, request: Request, form: str = "text", first: FirstStage = first_stage) -> str:
+    """Makes a table and writes its files; returns the report in one format."""
+    settings = request.settings
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    progress = Progress(settings.folder / "log.txt")
+    progress.say(f"{name}: systems {', '.join(system.name for system in request.systems)}; datasets "
+                 f"{', '.join(dataset.name for dataset in request.datasets)}; {settings}")
+    progress.say(", ".join(f"{package} {number}" for package, number in versions().items()))
+    progress.say(f"{hardware()}; nothing is drawn at random, so there is no seed")
+    bench = Workbench(settings, progress, first)
+    try:
+        with Energy(progress):
+            sections = table(bench, request)
+        if request.rehearsal:
+            sections.insert(0, rehearsed(request))
+    finally:
+        bench.close()
+        progress.close()
+    for each, ending in ENDINGS.items():
+        write(settings.folder / f"{name}{settings.part}{ending}", written(sections, each).encode())
+    return written(sections, form)
+
+
+def rehearsed(request: Request) -> Section:
+    """Returns what a rehearsal's report begins with: its figures are of stand-ins."""
+    models = [f"{system.name}: {system.ranker}" for system in request.systems]
+    places = [f"{dataset.name}: {dataset.folder}" for dataset in request.datasets]
+    return Section("A rehearsal: the figures are not the paper's models' on the paper's datasets", sentences=[
+        f"Models that stand in: {'; '.join(models)}.", f"Collections that stand in: {'; '.join(places)}."])
+
+
+def make_parser(name: str, about: str) -> argparse.ArgumentParser:
+    """Returns the parser of a table's options."""
+    parser = argparse.ArgumentParser(f"python -m experiments.{name}", description=about)
+    parser.add_argument("--folder", type=Path, default=Path("paper"),
+                        help="where runs, indexes, reports and the log are written; what is there is not made again "
+                             "(%(default)s)")
+    parser.add_argument("--systems", metavar="NAMES", help="systems, between commas; all if left out")
+    parser.add_argument("--datasets", metavar="NAMES", help="datasets to measure, between commas; all if left out")
+    parser.add_argument("--limit-queries", metavar="N", type=positive, help="only the first N queries of each split")
+    parser.add_argument("--device", help='such as "cpu" or "cuda:0"; a GPU where there is one if left out')
+    parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto",
+                        help="of the models; auto: float32 on a CPU, the checkpoint's own on a GPU")
+    parser.add_argument("--collections", metavar="DIR", type=Path,
+                        help="a folder of local collections, which go before ir_datasets: "
+                             f"{', '.join(dataset.folder for dataset in DATASETS)}")
+    parser.add_argument("--reading", choices=tuple(READINGS), default="alone",
+                        help="how Θ' is scored while α is chosen: alone, or half with BM25 (%(default)s)")
+    parser.add_argument("--declarations", metavar="FILE", type=Path,
+                        help="a Python file with further SYSTEMS or DATASETS, as systems.py and datasets.py have them")
+    parser.add_argument("--format", choices=tuple(ENDINGS), default="text", help="of what is printed (%(default)s)")
+    parser.add_argument("--rehearse", action="store_true",
+                        help="run with small models and collections made on the spot, and audit every step; with "
+                             "--collections on these, with a small real triple (--models)")
+    parser.add_argument("--models", metavar="DIR", type=Path,
+                        help="of a rehearsal on --collections: a folder with ranker, domain and base; the package's "
+                             "own small triple if left out")
+    return parser
+
+
+def requested(given: argparse.Namespace) -> Request:
+    """Returns what the options ask for.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    systems, datasets = list(SYSTEMS), list(DATASETS)
+    if given.declarations is not None:
+        declared = runpy.run_path(str(given.declarations))
+        systems, datasets = added(systems, declared.get("SYSTEMS", ())), added(datasets, declared.get("DATASETS", ()))
+    settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype)
+    if given.rehearse:
+        from experiments.rehearsal import stand_ins
+
+        systems, datasets, collections = stand_ins(systems, datasets, given.folder, given.collections, given.models)
+        settings = replace(settings, collections=collections, halves=given.collections is not None)
+    elif given.models is not None:
+        raise ValueError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
+    developments = [dataset for dataset in datasets if dataset.develops]
+    return Request(chosen(systems, given.systems, "system"), chosen(datasets, given.datasets, "dataset"), developments,
+                   given.reading, settings, given.rehearse)
+
+
+def added(known: list[Declared], further: Sequence[Declared]) -> list[Declared]:
+    """Returns what is known with further ones; of the same name, the further one counts."""
+    return list({each.name: each for each in (*known, *further)}.values())
+
+
+def chosen(known: list[Declared], names: str | None, kind: str) -> list[Declared]:
+    """Returns those that are named between commas, in the order in which they are known.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    if names is None:
+        return known
+    asked = [name.strip() for name in names.split(",")]
+    unknown = [name for name in asked if name not in {each.name for each in known}]
+    if unknown:
+        raise ValueError(f"unknown {kind} {unknown[0]!r}: choose among {', '.join(each.name for each in known)}")
+    return [each for each in known if each.name in asked]
+
+
+def positive(text: str) -> int:
+    """Returns a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number

@@ -1,0 +1,122 @@
+"""Stand-ins for a rehearsal: small models of the six families in the layouts of the real ones, small collections.
+
+They are random, so their figures mean nothing; audit.py tells whether every step did to them what it should. On real
+collections one small real triple stands in for all systems.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.datasets import Dataset
+from experiments.systems import Model, System
+from pyterrier_taskarith.demo import demo_models
+
+QUERIES, DOCUMENTS = 8, 30
+#: Dataset -> the folder of a small public collection of its language that stands in where its own is not there.
+SIMILAR = {"NFCorpus": "cran", "SCIDOCS": "npl_vaswani", "GermanQuAD": "xquad_de", "MIRACL Spanish": "xquad_es",
+           "MIRACL French": "cnil_fr", "MIRACL English": "xquad_en"}
+SMALL = "Small BERT"
+
+
+def stand_ins(systems: Sequence[System], datasets: Sequence[Dataset], folder: Path, collections: Path | None,
+              models: Path | None) -> tuple[list[System], list[Dataset], Path]:
+    """Returns systems, datasets and the folder of collections for a rehearsal.
+
+    Args:
+        systems: The declared systems; each gets a small triple of its family.
+        datasets: The declared datasets; each gets a small collection.
+        folder: Where they are made.
+        collections: Real collections to take instead; the datasets that none stands in for are left out, and one small
+            real triple is the only system.
+        models: Of real collections, the folder with ranker, domain and base; None: the package's.
+
+    Raises:
+        ValueError: If models are given without collections, or none of the collections is there.
+    """
+    if collections is None:
+        if models is not None:
+            raise ValueError("--models needs --collections: the small collections made on the spot suit no real model")
+        make_collections(datasets, folder / "rehearsal" / "collections")
+        small = [small_system(system, folder / "rehearsal" / "models") for system in systems]
+        # The text is English-like, whatever the language that it stands in for.
+        english = [replace(dataset, test="", corpus="", development=dataset.development and "local", language="english")
+                   for dataset in datasets]
+        return small, english, folder / "rehearsal" / "collections"
+    found = [replace(dataset, folder=name) for dataset in datasets for name in (dataset.folder,
+                                                                               SIMILAR.get(dataset.name, ""))
+             if name and (collections / name).is_dir()]
+    kept = list({dataset.name: dataset for dataset in reversed(found)}.values())[::-1]
+    if not kept:
+        raise ValueError(f"{collections} holds none of the collections "
+                         f"{', '.join([dataset.folder for dataset in datasets])}, nor of {', '.join(SIMILAR.values())}")
+    triple = demo_models() if models is None else {name: str(models.resolve() / name)
+                                                   for name in ("ranker", "domain", "base")}
+    targets = dict.fromkeys((dataset.target for dataset in datasets), Model(triple["domain"]))
+    return [System(SMALL, Model(triple["ranker"]), Model(triple["base"]), targets, "bi-encoder")], kept, collections
+
+
+def small_system(system: System, folder: Path) -> System:
+    """Returns a system with small models in the places of its own, made where they are missing.
+
+    Raises:
+        ValueError: If there is no small family for its name.
+    """
+    from experiments.small_models import MAKERS
+
+    maker = MAKERS.get(system.name)
+    if maker is None:
+        raise ValueError(f"there are no small models for {system.name!r}; there are for {', '.join(MAKERS)}: leave it "
+                         "out with --systems or name the others")
+    triples = {target: made(folder / system.name.lower() / target, maker, seed)
+               for seed, target in enumerate(system.domains)}
+    first = next(iter(triples.values()))
+    return replace(system, ranker=Model(str(first / "ranker")), base=Model(str(first / "base")), max_length=None,
+                   domains={target: Model(str(triple / "domain")) for target, triple in triples.items()})
+
+
+def made(folder: Path, maker: Callable[[Path, int], object], seed: int) -> Path:
+    """Makes a triple under a temporary name and renames it, where it is missing; returns its folder."""
+    if not folder.is_dir():
+        import shutil
+
+        new = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        maker(new, seed)
+        new.rename(folder)
+    return folder.resolve()
+
+
+def make_collections(datasets: Sequence[Dataset], folder: Path) -> None:
+    """Writes a small collection for each dataset: BEIR's layout, and the plain one where development is a folder."""
+    from tests.factories import passages, questions
+
+    for seed, dataset in enumerate(datasets, 1):
+        target = folder / dataset.folder
+        texts = passages(DOCUMENTS, seed=seed, longest=4)
+        documents = [(f"d{number}", f"Title {number}", text) for number, text in enumerate(texts)]
+        share = round(QUERIES / dataset.development_share)
+        asked = questions(QUERIES + share, seed=seed)
+        queries = {f"q{number}": f"{text} x{number}" for number, text in enumerate(asked)}
+        # A third of the documents, so that both lists have something to find and something to miss.
+        relevant = {qid: [f"d{(7 * number + step) % DOCUMENTS}" for step in range(0, DOCUMENTS, 3)]
+                    for number, qid in enumerate(queries)}
+        tests, develops = list(queries)[:QUERIES], list(queries)[QUERIES:] if dataset.develops else []
+        if dataset.development_folder:
+            _lines(target / "docs.jsonl", (json.dumps({"docno": d, "title": t, "text": x}) for d, t, x in documents))
+            for where, qids in ((target, tests), (folder / dataset.development_folder, develops)):
+                _lines(where / "queries.tsv", (f"{qid}\t{queries[qid]}" for qid in qids))
+                _lines(where / "qrels.txt", (f"{qid} 0 {docno} 1" for qid in qids for docno in relevant[qid]))
+            continue
+        _lines(target / "corpus.jsonl", (json.dumps({"_id": d, "title": t, "text": x}) for d, t, x in documents))
+        _lines(target / "queries.jsonl", (json.dumps({"_id": qid, "text": text}) for qid, text in queries.items()))
+        for split, qids in (("test", tests), ("dev", develops)):
+            if qids:
+                _lines(target / "qrels" / f"{split}.tsv", ("query-id\tcorpus-id\tscore", *(
+                    f"{qid}\t{docno}\t1" for qid in qids for docno in relevant[qid])))
+
+
+def _lines(path: Path, lines: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")  # type: ignore[attr-defined]

@@ -1,0 +1,52 @@
+"""A table's report: headings, tables and sentences, in plain text, Markdown, LaTeX or HTML."""
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from experiments.layout import FORMATS
+from pyterrier_taskarith.comparison._escape import latex, markdown
+from pyterrier_taskarith.comparison._table import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        title: Its heading.
+        tables: Its tables.
+        sentences: What stands below them, each an item of a list.
+    """
+
+    title: str
+    tables: Sequence[Table] = ()
+    sentences: Sequence[str] = field(default=())
+
+
+#: Format -> how a heading and a list are written in it.
+HEADINGS: dict[str, Callable[[str], str]] = {
+    "text": lambda title: f"{title}\n{'=' * len(title)}",
+    "markdown": lambda title: f"## {markdown(title)}",
+    "latex": lambda title: rf"\section*{{{latex(title)}}}",
+    "html": lambda title: f"<h2>{html.escape(title)}</h2>",
+}
+LISTS: dict[str, Callable[[Sequence[str]], str]] = {
+    "text": lambda items: "\n".join(f"- {item}" for item in items),
+    "markdown": lambda items: "\n".join(f"- {markdown(item)}" for item in items),
+    "latex": lambda items: "\n".join([r"\begin{itemize}", *(rf"\item {{}}{latex(item)}" for item in items),
+                                      r"\end{itemize}"]),
+    "html": lambda items: "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>",
+}
+#: Format -> the ending of a file in it.
+ENDINGS = {"text": ".txt", "markdown": ".md", "latex": ".tex", "html": ".html"}
+
+
+def written(sections: Sequence[Section], form: str) -> str:
+    """Returns a report in one of the formats, with a line feed at its end."""
+    parts = []
+    for section in sections:
+        parts += [HEADINGS[form](section.title), *(FORMATS[form](table) for table in section.tables)]
+        if section.sentences:
+            parts.append(LISTS[form](section.sentences))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,126 @@
+"""Datasets from local folders and from ir_datasets; the development queries that count."""
+
+import json
+from types import SimpleNamespace
+
+import ir_datasets
+import pytest
+
+from experiments.datasets import DATASETS, Dataset
+from experiments.loading import first_stage, load
+
+SCIFACT = DATASETS[0]
+
+
+def write_plain(folder, *, queries, documents=True):
+    folder.mkdir(parents=True)
+    if documents:
+        (folder / "docs.jsonl").write_text('{"docno": "d1", "title": "A title", "text": "and a body"}\n'
+                                           '{"docno": "d2", "title": "", "text": "a body alone"}\n')
+    (folder / "queries.tsv").write_text("".join(f"{qid}\ta question {qid}\n" for qid in queries))
+    (folder / "qrels.txt").write_text("".join(f"{qid} 0 d1 1\n" for qid in queries))
+    return folder
+
+
+def write_beir(folder, **splits):
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d1", "title": "A title", "text": "and a body"}\n')
+    (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": qid, "text": f"question {qid}"}) + "\n"
+                                                  for qids in splits.values() for qid in qids))
+    for split, qids in splits.items():
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(
+            f"{qid}\td1\t1\n" for qid in qids))
+    return folder
+
+
+def test_scifact_s_development_queries_are_the_first_161_of_809(tmp_path):
+    write_plain(tmp_path / "scifact", queries=["t1", "t2"])
+    names = [f"n{number}" for number in range(809, 0, -1)]  # no order but the file's
+    write_plain(tmp_path / "scifact_train", queries=names, documents=False)
+    loaded = load(SCIFACT, tmp_path)
+    assert loaded.topics["dev"]["qid"].tolist() == names[:161]
+    assert set(loaded.qrels["dev"]["qid"]) == set(names[:161])
+    assert loaded.topics["test"]["qid"].tolist() == ["t1", "t2"]
+
+
+def test_of_beir_s_folder_the_train_queries_are_for_development(tmp_path):
+    write_beir(tmp_path / "scifact", train=[f"n{number}" for number in range(10)], test=["t1"])
+    assert load(SCIFACT, tmp_path).topics["dev"]["qid"].tolist() == ["n0", "n1"]
+
+
+def test_a_dataset_without_development_queries_tests_on_all(tmp_path):
+    names = [f"t{number}" for number in range(20)]
+    write_beir(tmp_path / "scidocs", test=names)
+    loaded = load(DATASETS[2], tmp_path)
+    assert set(loaded.topics["test"]["qid"]) == set(names) == set(loaded.qrels["test"]["qid"])
+    assert "dev" not in loaded.topics
+
+
+def test_missing_development_queries_are_an_error_but_in_a_rehearsal(tmp_path):
+    write_plain(tmp_path / "scifact", queries=[f"t{number}" for number in range(20)])
+    with pytest.raises(ValueError, match="no development queries.*'scifact_train' beside it"):
+        load(SCIFACT, tmp_path)
+    halves = load(SCIFACT, tmp_path, halves=True)
+    assert not set(halves.topics["dev"]["qid"]) & set(halves.topics["test"]["qid"])
+
+
+def test_a_limit_takes_the_first_queries_of_each_split(tmp_path):
+    write_beir(tmp_path / "nfcorpus", dev=["a", "b", "c"], test=["d", "e", "f"])
+    loaded = load(DATASETS[1], tmp_path, limit=2)
+    assert loaded.topics["dev"]["qid"].tolist() == ["a", "b"]
+    assert loaded.qrels["test"]["qid"].tolist() == ["d", "e"]
+
+
+def test_a_text_is_title_and_body(tmp_path):
+    write_plain(tmp_path / "scifact", queries=["t1", "t2", "t3"])
+    write_plain(tmp_path / "scifact_train", queries=["a", "b", "c", "d", "e"], documents=False)
+    assert list(load(SCIFACT, tmp_path).documents()) == [{"docno": "d1", "text": "A title and a body"},
+                                                         {"docno": "d2", "text": "a body alone"}]
+
+
+def test_the_source_is_the_documents_content(tmp_path):
+    for name in ("one", "two"):
+        write_plain(tmp_path / name / "scifact", queries=["t1"])
+        write_plain(tmp_path / name / "scifact_train", queries=list("abcde"), documents=False)
+    one, two = (load(SCIFACT, tmp_path / name).source for name in ("one", "two"))
+    assert one == two
+    with (tmp_path / "two" / "scifact" / "docs.jsonl").open("a") as file:
+        file.write('{"docno": "d3", "title": "", "text": "more"}\n')
+    assert load(SCIFACT, tmp_path / "two").source != one
+
+
+def test_a_dataset_that_is_nowhere_says_what_to_do(tmp_path):
+    german = next(dataset for dataset in DATASETS if dataset.name == "GermanQuAD")
+    with pytest.raises(FileNotFoundError, match="GermanQuAD is not in ir_datasets: put it as a folder 'germanquad'"):
+        load(german)
+    with pytest.raises(FileNotFoundError, match="germanquad does not exist"):
+        load(german, tmp_path)
+
+
+@pytest.fixture
+def irds(monkeypatch):
+    query, qrel, doc = (lambda **fields: SimpleNamespace(**fields),) * 3
+    test = SimpleNamespace(
+        queries_iter=lambda: iter([query(query_id="q2", text="two"), query(query_id="q9", text="unjudged"),
+                                   query(query_id="q1", text="one")]),
+        qrels_iter=lambda: iter([qrel(query_id="q1", doc_id="d1", relevance=2),
+                                 qrel(query_id="q2", doc_id="d1", relevance=0)]),
+        docs_iter=lambda: iter([doc(doc_id="d1", title="T", text="x"), doc(doc_id="d2", title="", text="y")]))
+    monkeypatch.setattr(ir_datasets, "load", {"small/test": test, "small": test}.__getitem__)
+    return Dataset("Small", "small", "biomedical", test="irds:small/test", corpus="irds:small")
+
+
+def test_ir_datasets_gives_judged_queries_in_file_order(irds, tmp_path):
+    loaded = load(irds, tmp_path)
+    assert loaded.topics["test"].values.tolist() == [["q2", "two"], ["q1", "one"]]
+    assert loaded.qrels["test"].values.tolist() == [["q1", "d1", 2], ["q2", "d1", 0]]
+    assert list(loaded.documents()) == [{"docno": "d1", "text": "T x"}, {"docno": "d2", "text": "y"}]
+    assert loaded.source == {"irds": "small"}
+
+
+def test_a_run_of_another_first_stage_gets_its_texts(irds, tmp_path):
+    (tmp_path / "other.run").write_text("q2 Q0 d2 1 3.5 x\nq1 Q0 d1 1 2.5 x\n")
+    loaded = load(irds)
+    found = first_stage(loaded, tmp_path / "index", tmp_path / "other.run")(loaded.topics["test"])
+    assert found[["qid", "query", "docno", "text", "score"]].values.tolist() == [
+        ["q2", "two", "d2", "y", 3.5], ["q1", "one", "d1", "T x", 2.5]]

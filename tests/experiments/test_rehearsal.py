@@ -1,0 +1,154 @@
+"""Every table with small models; and that the audit sees what random models would hide."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import protocol, scoring
+from experiments.audit import AuditError
+from experiments.command import make_parser, requested, run
+from experiments.datasets import DATASETS
+from experiments.layers import ablations, layers
+from experiments.rehearsal import SIMILAR, make_collections, stand_ins
+from experiments.systems import SYSTEMS
+from experiments.table1 import table1
+from pyterrier_taskarith import Mix
+from tests.experiments._small import overlap, rehearsal
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = ["DistilBERT", "T5-base", "Llama-2-7B"]  # a system of each scorer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("paper")
+
+
+@pytest.mark.java
+@pytest.mark.parametrize(("name", "titles"), [
+    ("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
+    ("table2", ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
+    ("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
+    ("layers", ["T5-Large: layers, α = "]),
+])
+def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, name, titles):
+    command = [sys.executable, "-m", f"experiments.{name}", "--rehearse", "--folder", str(folder), "--device", "cpu"]
+    text = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    for title in ["A rehearsal", *titles]:
+        assert title in text
+    systems = ["mT5-base"] if name == "table2" else [system.name for system in SYSTEMS[:-1]]
+    assert all(system in text for system in systems)
+    if name != "layers":
+        assert "The paper's claims" in text
+        assert "audit: " in (folder / "log.txt").read_text().split(f" {name}: systems")[1]
+    assert not re.search(r"\bnan\b|n/a", text)
+    assert (folder / f"{name}.txt").read_text() == text
+
+
+@pytest.mark.parametrize("system", FAMILIES)
+def test_swapped_weights_fail_the_rehearsal(tmp_path, monkeypatch, system):
+    monkeypatch.setattr(scoring, "VARIANTS", {"Θ_0": "domain", "Θ_D": "base", "Θ_T": "ranker"})
+    with pytest.raises(AuditError, match="Θ_0, SCIDOCS: the run has"):
+        small(tmp_path, system)
+
+
+@pytest.mark.parametrize("system", FAMILIES)
+def test_another_alpha_fails_the_rehearsal(tmp_path, monkeypatch, system):
+    original = scoring.Workbench._at
+    monkeypatch.setattr(scoring.Workbench, "_at", lambda bench, system, target, variant, alpha: original(
+        bench, system, target, variant, None if alpha is None else alpha + 0.05))
+    with pytest.raises(AuditError, match="Θ' .*the run has"):
+        small(tmp_path, system)
+
+
+def test_lambda_for_its_complement_fails_the_rehearsal_in_the_fusion(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "Mix", lambda reranker, weight: Mix(reranker, 1 - weight))
+    # SCIDOCS has λ = .5, where the two are one.
+    with pytest.raises(AuditError, match="SCIDOCS, λ = 0.1, document"):
+        small(tmp_path, "DistilBERT")
+
+
+def test_lambda_for_its_complement_fails_the_rehearsal_in_the_tuning(tmp_path, monkeypatch):
+    original = protocol.Development.evaluate
+    monkeypatch.setattr(protocol.Development, "evaluate", lambda judged, weight, neural: original(
+        judged, 1 - weight, neural))
+    with pytest.raises(AuditError, match="alone, α = "):
+        small(tmp_path, "DistilBERT")
+
+
+def test_the_smallest_of_equal_alphas_fails_the_rehearsal(tmp_path, monkeypatch):
+    original = protocol.best_alpha
+    monkeypatch.setattr(protocol, "best_alpha", lambda means: 0.1 if original(means) != 0.1 else 0.2)
+    with pytest.raises(AuditError, match="DistilBERT: α: 0"):
+        small(tmp_path, "DistilBERT")
+
+
+def test_without_a_mistake_the_rehearsal_passes(tmp_path):
+    for system in ("RoBERTa-base", "T5-base"):
+        small(tmp_path, system)
+    assert (tmp_path / "log.txt").read_text().count("audit: 15 scores") == 2
+
+
+def small(folder: Path, system: str) -> str:
+    request = rehearsal(folder, systems=[system], datasets=["SCIDOCS"], limit=4)
+    return run("table1", table1, request, first=overlap)
+
+
+def test_layers_are_ablated_one_by_one(tmp_path):
+    rows = ablations(["embeddings", "0", "1"], 0.7)
+    assert list(rows) == ["none (Θ_T)", "all", "only embeddings", "only 0", "only 1", "all but embeddings",
+                          "all but 0", "all but 1"]
+    assert rows["only 1"] == ("Θ'", {"default": 0.0, "1": 0.7})
+    assert rows["all but 0"] == ("Θ'", {"default": 0.7, "0": 0.0})
+    text = run("layers", layers, rehearsal(tmp_path, systems=["T5-base"], limit=3), first=overlap)
+    found = re.findall(r"^(only|all but) (\S+) ", text, re.M)
+    places = ["embeddings", "decoder.0", "decoder.1", "encoder.0", "encoder.1", "other"]
+    assert [place for kind, place in found if kind == "only"] == places
+    assert [place for kind, place in found if kind == "all but"] == places
+
+
+def test_the_limit_and_the_whole_have_files_of_their_own(tmp_path):
+    small(tmp_path, "DistilBERT")
+    assert (tmp_path / "table1_first_4.txt").is_file()
+    assert not (tmp_path / "table1.txt").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
+    make_collections([replace(dataset, folder=SIMILAR.get(dataset.name, dataset.folder)) for dataset in DATASETS[:2]],
+                     tmp_path / "collections")
+    given = make_parser("table1", "").parse_args([
+        "--rehearse", "--folder", str(tmp_path / "paper"), "--collections", str(tmp_path / "collections"),
+        "--limit-queries", "3", "--device", "cpu"])
+    request = requested(given)
+    assert [(dataset.name, dataset.folder) for dataset in request.datasets] == [("SciFact", "scifact"),
+                                                                               ("NFCorpus", "cran")]
+    text = run("table1", table1, request, first=overlap)
+    assert "Collections that stand in: SciFact: scifact; NFCorpus: cran." in text
+    assert "Small BERT" in text
+    # SciFact and NFCorpus, three rows of each of five variants.
+    assert "audit: 30 scores" in (tmp_path / "paper" / "log.txt").read_text()
+    given.collections = tmp_path / "paper"
+    with pytest.raises(ValueError, match="holds none of the collections scifact, nfcorpus"):
+        requested(given)
+
+
+def test_a_system_without_small_models_is_named(tmp_path):
+    from experiments.systems import Model, System
+
+    mine = System("Mine", Model("a"), Model("b"), {"biomedical": Model("c")}, "causal")
+    with pytest.raises(ValueError, match="no small models for 'Mine'"):
+        stand_ins([mine], [], tmp_path, None, None)
+
+
+def test_models_without_collections_are_refused(tmp_path, capsys):
+    parser = make_parser("table1", "")
+    for options in (["--rehearse", "--models", "x"], ["--models", "x"]):
+        with pytest.raises(ValueError, match="--models"):
+            requested(parser.parse_args([*options, "--folder", str(tmp_path)]))
