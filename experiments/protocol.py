@@ -116,7 +116,7 @@ def development(bench: Workbench, dataset: Dataset) -> Development:
     """Returns a dataset's development queries with the first stage's run, ready to be mixed and evaluated."""
     loaded = bench.data(dataset)
     return Development(bench.first(dataset, DEVELOPMENT), loaded.qrels[DEVELOPMENT], TUNED_BY,
-                       loaded.topics[DEVELOPMENT], "text")
+                       loaded.topics[DEVELOPMENT], ["qid", "docno", "query", "text"])
 
 
 def values(judged: Development, run: pd.DataFrame, lambdas: Iterable[float]) -> list[float]:

@@ -65,7 +65,7 @@ def ablate(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, mode: str
     if taken := {EVERYWHERE, NOWHERE} & {group.label for group in parts.groups}:
         raise ValueError(f"groups={groups!r}: {taken.pop()!r} is the name of a system that groups are compared with")
     weight = checked_weights([weight])[0]
-    sets = developments(run, qrels, topics, measures, reranker.text_field)
+    sets = developments(run, qrels, topics, measures, reranker.columns)
     done = None if resume is None else Finished(Path(resume), {
         **identity(reranker, sets, [weight], True), "α": json.dumps(alphas),
         "groups of layers": json.dumps(parts.texts)})

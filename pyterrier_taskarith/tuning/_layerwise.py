@@ -131,7 +131,7 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
     values, weight = numbers_of(alphas, "alphas"), checked_weights([weight])[0]
     parts = layer_groups(reranker, groups)
     given = None if isinstance(start, str) and start == BEST else parts.values(as_alpha(start, "start"))
-    sets = developments(run, qrels, topics, measure, reranker.text_field)
+    sets = developments(run, qrels, topics, measure, reranker.columns)
     labels = list(next(iter(sets.values())).labels.values())
     if len(labels) > 1:
         raise ValueError(f"measure={measure!r} stands for {labels}: give one")

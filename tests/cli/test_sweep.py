@@ -259,12 +259,12 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
     ({"--qrels": "topics.tsv"}, "topics.tsv, line 1: not the four fields"),
     ({"--topics": "qrels.txt"}, "qrels.txt, line 1: not a qid, a TAB and a query"),
     ({"--docs": "nowhere"}, "nowhere"),
-    ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents ('d0') and so has "
-                                "no text; the run has 23 such documents ('d1', 'd2', 'd3', …) in 207 rows"),
+    ({"--docs": "short.jsonl"}, "first.run.gz, line 2: document 'd1' is not among the 1 documents and so has no "
+                                "text; the run has 23 such documents (d1, d2, d3, d4, d5 …) in 207 rows"),
     ({"--docs": "bodies.jsonl"}, "bodies.jsonl, line 1: 'text' must be a text, and is None; the line has the fields "
                                  "'docno', 'body'"),
     ({"--qrels": "others.txt"}, "others.txt and docs.jsonl have no document in common: judged are 1 document (x), and "
-                                "docs.jsonl holds 24 documents (d0, d1, d10, …)"),
+                                "docs.jsonl holds 24 documents (d0, d1, d2, …)"),
     ({"--qrels": "unasked.txt"}, "no query of the topics ('q0', 'q1', 'q2', …) has judgements in qrels, which is about "
                                  "'z'; do their qids agree?"),
     ({"--run": "twice.run"}, "twice.run, line 2: document 'd0' occurs a second time for query 'q0'"),
