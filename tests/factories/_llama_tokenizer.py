@@ -39,7 +39,7 @@ def _pieces(size: int) -> bytes:
         vocab_size=min(size, TRAINED), hard_vocab_limit=False, character_coverage=1.0, required_chars=ALPHABET,
         byte_fallback=True, split_digits=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True, num_threads=1, minloglevel=2, unk_id=0, bos_id=1, eos_id=2, pad_id=-1)
-    content = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    content = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())  # type: ignore[attr-defined]
     worst = content.pieces[-1].score
     for row in range(len(content.pieces), size):
         content.pieces.add(piece=f"<unused_{row}>", score=worst - row)
