@@ -18,7 +18,7 @@ from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_re
 from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
 #: For embeddings.
-MEMO_BYTES = 48 * 2**20
+MEMO_BYTES = 32 * 2**20
 
 
 class BiEncoder(EncoderScorer):
