@@ -21,7 +21,7 @@ class Overlap(pt.Transformer):
     """Ranks documents by how many of a query's words they have, of equal ones the first."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self.documents = list(loaded.documents())
+        self.documents = [{"docno": docno, "text": text} for docno, text in loaded.documents.pairs()]
 
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
         rows = []

@@ -1,15 +1,19 @@
 """Datasets from local folders and from ir_datasets; the development queries that count."""
 
 import json
+import shutil
+from collections import namedtuple
 from types import SimpleNamespace
 
-import ir_datasets
+import pyterrier as pt
 import pytest
 
 from experiments.datasets import DATASETS, Dataset
 from experiments.loading import first_stage, load
 
 SCIFACT = DATASETS[0]
+Doc, Query = namedtuple("Doc", "doc_id title text"), namedtuple("Query", "query_id text")
+Qrel = namedtuple("Qrel", "query_id doc_id relevance")
 
 
 def write_plain(folder, *, queries, documents=True):
@@ -64,6 +68,22 @@ def test_missing_development_queries_are_an_error_but_in_a_rehearsal(tmp_path):
     assert not set(halves.topics["dev"]["qid"]) & set(halves.topics["test"]["qid"])
 
 
+def test_a_zip_of_beir_s_folder_is_as_good(tmp_path):
+    folder = write_beir(tmp_path / "nfcorpus", dev=["a"], test=["d", "e"])
+    whole = load(DATASETS[1], tmp_path)
+    shutil.make_archive(str(folder), "zip", tmp_path, "nfcorpus")
+    shutil.rmtree(folder)
+    zipped = load(DATASETS[1], tmp_path)
+    assert zipped.topics["test"].equals(whole.topics["test"]) and zipped.source == whole.source
+
+
+def test_judgements_of_other_documents_are_refused(tmp_path):
+    folder = write_beir(tmp_path / "scidocs", test=[f"t{number}" for number in range(20)])
+    (folder / "corpus.jsonl").write_text('{"_id": "other", "title": "", "text": "x"}\n')
+    with pytest.raises(ValueError, match=r"qrels/test\.tsv and .*corpus\.jsonl have no document in common"):
+        load(DATASETS[2], tmp_path)
+
+
 def test_a_limit_takes_the_first_queries_of_each_split(tmp_path):
     write_beir(tmp_path / "nfcorpus", dev=["a", "b", "c"], test=["d", "e", "f"])
     loaded = load(DATASETS[1], tmp_path, limit=2)
@@ -74,8 +94,7 @@ def test_a_limit_takes_the_first_queries_of_each_split(tmp_path):
 def test_a_text_is_title_and_body(tmp_path):
     write_plain(tmp_path / "scifact", queries=["t1", "t2", "t3"])
     write_plain(tmp_path / "scifact_train", queries=["a", "b", "c", "d", "e"], documents=False)
-    assert list(load(SCIFACT, tmp_path).documents()) == [{"docno": "d1", "text": "A title and a body"},
-                                                         {"docno": "d2", "text": "a body alone"}]
+    assert list(load(SCIFACT, tmp_path).documents.pairs()) == [("d1", "A title and a body"), ("d2", "a body alone")]
 
 
 def test_the_source_is_the_documents_content(tmp_path):
@@ -97,16 +116,40 @@ def test_a_dataset_that_is_nowhere_says_what_to_do(tmp_path):
         load(german, tmp_path)
 
 
+class Small:
+    """What ir_datasets gives for an id, made here."""
+
+    def has_docs(self):
+        return True
+
+    has_queries = has_qrels = has_docs
+
+    def docs_cls(self):
+        return Doc
+
+    def docs_count(self):
+        return 2
+
+    def docs_iter(self):
+        return iter([Doc("d1", "T", "x"), Doc("d2", "", "y")])
+
+    def docs_store(self):
+        return self
+
+    def get_many_iter(self, docnos):
+        return (doc for doc in self.docs_iter() if doc.doc_id in docnos)
+
+    def queries_iter(self):
+        return iter([Query("q2", "two"), Query("q9", "unjudged"), Query("q1", "one")])
+
+    def qrels_iter(self):
+        return iter([Qrel("q1", "d1", 2), Qrel("q2", "d1", 0)])
+
+
 @pytest.fixture
 def irds(monkeypatch):
-    query, qrel, doc = (lambda **fields: SimpleNamespace(**fields),) * 3
-    test = SimpleNamespace(
-        queries_iter=lambda: iter([query(query_id="q2", text="two"), query(query_id="q9", text="unjudged"),
-                                   query(query_id="q1", text="one")]),
-        qrels_iter=lambda: iter([qrel(query_id="q1", doc_id="d1", relevance=2),
-                                 qrel(query_id="q2", doc_id="d1", relevance=0)]),
-        docs_iter=lambda: iter([doc(doc_id="d1", title="T", text="x"), doc(doc_id="d2", title="", text="y")]))
-    monkeypatch.setattr(ir_datasets, "load", {"small/test": test, "small": test}.__getitem__)
+    monkeypatch.setattr(pt, "get_dataset", {f"irds:{name}": SimpleNamespace(irds_ref=Small)
+                                            for name in ("small", "small/test")}.__getitem__)
     return Dataset("Small", "small", "biomedical", test="irds:small/test", corpus="irds:small")
 
 
@@ -114,7 +157,7 @@ def test_ir_datasets_gives_judged_queries_in_file_order(irds, tmp_path):
     loaded = load(irds, tmp_path)
     assert loaded.topics["test"].values.tolist() == [["q2", "two"], ["q1", "one"]]
     assert loaded.qrels["test"].values.tolist() == [["q1", "d1", 2], ["q2", "d1", 0]]
-    assert list(loaded.documents()) == [{"docno": "d1", "text": "T x"}, {"docno": "d2", "text": "y"}]
+    assert list(loaded.documents.pairs()) == [("d1", "T x"), ("d2", "y")]
     assert loaded.source == {"irds": "small"}
 
 
