@@ -1,13 +1,7 @@
 """ablate against brute force: plain loops over re-rankers, and weights merged by plain torch."""
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pandas as pd
@@ -24,6 +18,7 @@ from tests.arithmetic._reference import Case
 from tests.checkpoints._by_hand import raw, same_bits
 from tests.factories import bert_triple, t5_triple
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.tuning._killed import killed_after
 
 RUN, QRELS = run_and_qrels()
 
@@ -203,40 +198,13 @@ def test_it_shows_as_text_html_markdown_latex_and_a_picture(triple, tmp_path, mo
         plot_ablation(table.frame)
 
 
-KILLED = """
-    import sys, time
-    from pathlib import Path
-    from tests.factories import Triple
-    from tests.tuning import test_ablate
-    from pyterrier_taskarith.tuning import _sweep
-    original = _sweep.rows_of
-    def slow(*arguments):
-        rows = original(*arguments)
-        print("scored", flush=True)
-        time.sleep(0.3)
-        return rows
-    _sweep.rows_of = slow
-    folder = Path(sys.argv[1])
-    test_ablate.ablated(Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
-"""
-
-
 def ablated(triple, file, **options):
     return ablate(reranker_of(triple), RUN, QRELS, resume=file, verbose=False, **options)
 
 
 def test_a_killed_ablation_resumes_and_gives_the_identical_table(triple, tmp_path, monkeypatch):
     whole, file = ablated(triple, None), tmp_path / "ablation.jsonl"
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file)],
-                               stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
-    for _ in range(3):
-        assert process.stdout.readline() == b"scored\n"
-    deadline = time.monotonic() + 10
-    while len(file.read_bytes().splitlines()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(file.read_bytes().splitlines()) - 1
+    finished = killed_after(3, ablated, triple, file)
     assert 2 <= finished < 7
     asked = counted(monkeypatch)
     resumed = ablated(triple, file)

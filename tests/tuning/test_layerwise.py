@@ -1,11 +1,5 @@
 """tune_layers against coordinate steps by hand: plain loops over re-rankers, every setting evaluated by PyTerrier."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from contextlib import contextmanager
 from functools import cache
 
@@ -18,6 +12,7 @@ from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tun
 from pyterrier_taskarith.live import LiveModel
 from tests.factories import bert_triple
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.tuning._killed import killed_after
 from tests.tuning._small import brute
 from tests.tuning.test_ablate import counted
 
@@ -219,24 +214,6 @@ def test_the_line_up_takes_it(triple):
     np.testing.assert_array_equal(systems["Θ' (α tuned)"]["score"], expected)
 
 
-KILLED = """
-    import sys, time
-    from pathlib import Path
-    from tests.factories import Triple
-    from tests.tuning import test_layerwise
-    from pyterrier_taskarith.tuning import _sweep
-    original = _sweep.rows_of
-    def slow(*arguments):
-        rows = original(*arguments)
-        print("scored", flush=True)
-        time.sleep(0.3)
-        return rows
-    _sweep.rows_of = slow
-    folder = Path(sys.argv[1])
-    test_layerwise.tuned_by_layers(Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
-"""
-
-
 def tuned_by_layers(triple, file, **options):
     options = {"alphas": ALPHAS, "measure": AP, "verbose": False, **options}
     return tune_layers(reranker_of(triple), RUN, QRELS, resume=file, **options)
@@ -245,16 +222,7 @@ def tuned_by_layers(triple, file, **options):
 @pytest.mark.parametrize("after", [2, 6])
 def test_killed_and_started_again_it_ends_in_the_identical_evidence(triple, tmp_path, monkeypatch, after):
     whole, file = tuned_by_layers(triple, None), tmp_path / "layers.jsonl"
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file)],
-                               stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
-    for _ in range(after):
-        assert process.stdout.readline() == b"scored\n"
-    deadline = time.monotonic() + 10
-    while len(file.read_bytes().splitlines()) < after and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(file.read_bytes().splitlines()) - 1
+    finished = killed_after(after, tuned_by_layers, triple, file)
     assert after - 1 <= finished < whole.scorings
     asked = counted(monkeypatch)
     resumed = tuned_by_layers(triple, file)

@@ -1,18 +1,13 @@
 """A sweep that was killed goes on from its file and ends in the same frame; a file of another sweep is refused."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import pandas as pd
 import pytest
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector, sweep, tune
 from tests.factories import bert_triple
+from tests.tuning._killed import killed_after
 from tests.tuning._small import small_qrels, small_run
 
 ALPHAS, WEIGHTS = [0.0, 0.3, 0.6, 0.9], [0.0, 0.3, 1.0]
@@ -37,7 +32,7 @@ def swept(triple, file, alphas=ALPHAS, weights=WEIGHTS, run=None, qrels=None, **
 KINDS = ("one vector, one set", "two vectors, two sets")
 
 
-def swept_of(kind, triple, file):
+def swept_of(triple, file, kind):
     """Sweeps over one or two vectors on one or two development sets."""
     r, run, qrels, alphas = reranker(triple), small_run(3), small_qrels(), ALPHAS
     if "two vectors" in kind:
@@ -50,47 +45,19 @@ def swept_of(kind, triple, file):
     return sweep(r, run, qrels, alphas=alphas, weights=WEIGHTS, measures=["nDCG@10", "AP"], resume=file, verbose=False)
 
 
-KILLED = """
-    import sys
-    from tests.tuning import test_resume
-    from tests.factories import Triple
-    from pathlib import Path
-    from pyterrier_taskarith.tuning import _sweep
-    original = _sweep.rows_of
-    def slow(*arguments):
-        rows = original(*arguments)
-        print("scored", flush=True)
-        import time; time.sleep(0.3)
-        return rows
-    _sweep.rows_of = slow
-    folder = Path(sys.argv[1])
-    test_resume.swept_of(sys.argv[3], Triple(folder / "ranker", folder / "domain", folder / "base"), sys.argv[2])
-"""
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_sweep_resumes_and_gives_the_identical_frame(triple, tmp_path, monkeypatch, kind):
-    whole = swept_of(kind, triple, None)
+    whole = swept_of(triple, None, kind)
     file = tmp_path / "sweep.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(triple.ranker.parent), str(file), kind],
-        stdout=subprocess.PIPE, cwd=os.getcwd(), env={**os.environ, "PYTHONPATH": os.getcwd()})
-    for _ in range(2):
-        assert process.stdout.readline() == b"scored\n"
-    deadline = time.monotonic() + 10
-    while len(file.read_bytes().splitlines()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    finished = file.read_bytes().count(b"\n") - 1
+    finished = killed_after(2, swept_of, triple, file, kind)
     assert 1 <= finished < 4
     asked = []
     original = TaskArithReranker.transform
     monkeypatch.setattr(TaskArithReranker, "transform", lambda self, frame: asked.append(str(self.alpha)) or original(
         self, frame))
-    pd.testing.assert_frame_equal(swept_of(kind, triple, file), whole, check_exact=True)
+    pd.testing.assert_frame_equal(swept_of(triple, file, kind), whole, check_exact=True)
     assert len(set(asked)) == 4 - finished
-    pd.testing.assert_frame_equal(swept_of(kind, triple, file), whole, check_exact=True)
+    pd.testing.assert_frame_equal(swept_of(triple, file, kind), whole, check_exact=True)
     assert len(set(asked)) == 4 - finished, "what is finished was scored again"
 
 
