@@ -118,6 +118,9 @@ def make_parser(name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--collections", metavar="DIR", type=Path,
                         help="a folder of local collections, which go before ir_datasets: "
                              f"{', '.join(dataset.folder for dataset in DATASETS)}")
+    parser.add_argument("--run", metavar="DATASET=FILE", action="append", default=[],
+                        help="take a dataset's first stage from a run in TREC's format (.gz too), for a collection too "
+                             "large to index here; with the development queries too, where α or λ is tuned on them")
     parser.add_argument("--reading", choices=tuple(READINGS), default="alone",
                         help="how Θ' is scored while α is chosen: alone, or half with BM25 (%(default)s)")
     parser.add_argument("--declarations", metavar="FILE", type=Path,
@@ -142,7 +145,8 @@ def requested(given: argparse.Namespace) -> Request:
     if given.declarations is not None:
         declared = runpy.run_path(str(given.declarations))
         systems, datasets = added(systems, declared.get("SYSTEMS", ())), added(datasets, declared.get("DATASETS", ()))
-    settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype)
+    settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype,
+                        stored_runs(given.run, datasets))
     if given.rehearse:
         from experiments.rehearsal import stand_ins
 
@@ -153,6 +157,23 @@ def requested(given: argparse.Namespace) -> Request:
     developments = [dataset for dataset in datasets if dataset.develops]
     return Request(chosen(systems, given.systems, "system"), chosen(datasets, given.datasets, "dataset"), developments,
                    given.reading, settings, given.rehearse)
+
+
+def stored_runs(given: Sequence[str], datasets: Sequence[Dataset]) -> dict[str, Path]:
+    """Returns dataset -> the file of its run.
+
+    Raises:
+        ValueError: If there is no such dataset or file.
+    """
+    found = {}
+    for name, equals, path in (text.partition("=") for text in given):
+        if not equals or not path:
+            raise ValueError(f"--run {name}: write DATASET=FILE")
+        chosen(list(datasets), name, "dataset")
+        if not Path(path).is_file():
+            raise ValueError(f"--run {name}={path}: there is no such file")
+        found[name.strip()] = Path(path)
+    return found
 
 
 def added(known: list[Declared], further: Sequence[Declared]) -> list[Declared]:

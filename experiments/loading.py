@@ -17,6 +17,8 @@ from pyterrier_taskarith.stored_texts import StoredTexts, documents_file
 from pyterrier_taskarith.texts import TextSource
 
 DEVELOPMENT, TEST = "dev", "test"
+#: Documents a query that are re-ranked.
+DEPTH = 100
 
 
 @dataclass(eq=False)
@@ -76,18 +78,28 @@ def load(dataset: Dataset, collections: Path | None = None, *, limit: int | None
                   {split: qrels for split, (_, qrels) in splits.items()}, documents, source)
 
 
-def first_stage(loaded: Loaded, folder: Path, run: Path | None = None) -> pt.Transformer:
-    """Returns the pipeline from a dataset's queries to its top 100 with texts.
+def first_stage(loaded: Loaded, folder: Path) -> pt.Transformer:
+    """Returns the pipeline from a dataset's queries to BM25's top 100 with texts.
 
     Args:
         loaded: The dataset.
         folder: Where its index is built, or found.
-        run: A run of TREC's format to take instead of BM25's.
     """
-    if run is not None:
-        given = read_run(run)
-        return pt.Transformer.from_df(with_scores(given, given["score"])) >> loaded.documents
-    return bm25(loaded.documents, folder, language=loaded.dataset.language)
+    return bm25(loaded.documents, folder, num_results=DEPTH, language=loaded.dataset.language)
+
+
+def stored_run(loaded: Loaded, path: Path) -> pt.Transformer:
+    """Returns the pipeline from a dataset's queries to the top 100 of a TREC run (``.gz`` too) with texts.
+
+    Raises:
+        ValueError: If a line is something else, or the run is of other documents; they are named.
+    """
+    given = read_run(path)
+    unknown = loaded.documents.unknown(given["docno"])
+    if unknown:
+        raise ValueError(f"{path}: {len(unknown)} documents of the run are not among the {loaded.documents.count} of "
+                         f"{loaded.dataset.name}: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}")
+    return pt.Transformer.from_df(with_scores(given, given["score"])) % DEPTH >> loaded.documents
 
 
 def _place(collections: Path, dataset: Dataset) -> Path:

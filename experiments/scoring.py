@@ -3,8 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyterrier as pt
 import torch
 
 from experiments.datasets import Dataset
-from experiments.loading import Loaded, first_stage, load
+from experiments.loading import DEPTH, Loaded, first_stage, load, stored_run
 from experiments.paper import BASE, BM25, DOMAIN, RANKER
 from experiments.progress import SCORING, Progress, versions
 from experiments.runs import FORMAT, RUN, TEXTS, RunStore, run_bytes, sha256, slug, texts_bytes
@@ -40,6 +40,7 @@ class Settings:
         limit: Only the first queries of each split count; None: all.
         device: Where models run; None: a GPU where there is one.
         dtype: "auto", "float32", "float16" or "bfloat16".
+        runs: Dataset -> a file with the first stage's run, for collections too large to index here.
         halves: Whether a collection without development queries may be divided, for a rehearsal.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     limit: int | None = None
     device: str | None = None
     dtype: str = "auto"
+    runs: Mapping[str, Path] = field(default_factory=dict)
     halves: bool = False
 
     @property
@@ -89,15 +91,18 @@ class Workbench:
 
     def _make_first(self, dataset: Dataset, split: str) -> pd.DataFrame:
         loaded, name = self.data(dataset), self.first_name(dataset, split)
-        topics = loaded.topics[split]
+        topics, given = loaded.topics[split], self.settings.runs.get(dataset.name)
+        how = {"model": BM25, "k1": K1, "b": B, "depth": DEPTH} if given is None else {
+            "run": sha256(given), "depth": DEPTH}
         recipe = {"format": FORMAT, "dataset": dataset.name, "split": split, "documents": loaded.source,
                   "queries": _digest(topics.to_numpy().tolist()), "language": dataset.language,
-                  "first_stage": {"model": BM25, "k1": K1, "b": B, "depth": 100},
+                  "first_stage": how,
                   "versions": {"pyterrier": version("pyterrier")}}
         if not self.store.has(name, recipe):
             start = time.perf_counter()
             index = self.settings.folder / "indexes" / slug(dataset.name)
-            found = self._first_stage(loaded, index).transform(topics)
+            stage = self._first_stage(loaded, index) if given is None else stored_run(loaded, given)
+            found = stage.transform(topics)
             if not len(found):
                 raise ValueError(f"the first stage found nothing for the {len(topics)} {split} queries of "
                                  f"{dataset.name}")

@@ -9,7 +9,7 @@ import pyterrier as pt
 import pytest
 
 from experiments.datasets import DATASETS, Dataset
-from experiments.loading import first_stage, load
+from experiments.loading import load, stored_run
 
 SCIFACT = DATASETS[0]
 Doc, Query = namedtuple("Doc", "doc_id title text"), namedtuple("Query", "query_id text")
@@ -164,6 +164,12 @@ def test_ir_datasets_gives_judged_queries_in_file_order(irds, tmp_path):
 def test_a_run_of_another_first_stage_gets_its_texts(irds, tmp_path):
     (tmp_path / "other.run").write_text("q2 Q0 d2 1 3.5 x\nq1 Q0 d1 1 2.5 x\n")
     loaded = load(irds)
-    found = first_stage(loaded, tmp_path / "index", tmp_path / "other.run")(loaded.topics["test"])
+    found = stored_run(loaded, tmp_path / "other.run")(loaded.topics["test"])
     assert found[["qid", "query", "docno", "text", "score"]].values.tolist() == [
         ["q2", "two", "d2", "y", 3.5], ["q1", "one", "d1", "T x", 2.5]]
+
+
+def test_a_run_of_other_documents_names_them(irds, tmp_path):
+    (tmp_path / "other.run").write_text("q2 Q0 d2 1 3.5 x\nq1 Q0 d7 1 2.5 x\n")
+    with pytest.raises(ValueError, match=r"other\.run: 1 documents of the run are not among the 2 of Small: d7"):
+        stored_run(load(irds), tmp_path / "other.run")

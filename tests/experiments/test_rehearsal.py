@@ -1,5 +1,6 @@
 """Every table with small models; and that the audit sees what random models would hide."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from experiments.command import make_parser, requested, run
 from experiments.datasets import DATASETS
 from experiments.layers import ablations, layers
 from experiments.rehearsal import SIMILAR, make_collections, stand_ins
+from experiments.runs import sha256
 from experiments.systems import SYSTEMS
 from experiments.table1 import table1
 from pyterrier_taskarith import Mix
@@ -137,6 +139,31 @@ def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
     given.collections = tmp_path / "paper"
     with pytest.raises(ValueError, match="holds none of the collections scifact, nfcorpus"):
         requested(given)
+
+
+def test_a_stored_run_takes_the_place_of_the_first_stage(tmp_path):
+    text = small(tmp_path / "one", "DistilBERT")
+    stored = tmp_path / "one" / "runs_first_4" / "scidocs" / "test" / "bm25.run.gz"
+
+    def others(loaded, folder):
+        assert loaded.dataset.name != "SCIDOCS"
+        return overlap(loaded, folder)
+
+    request = rehearsal(tmp_path / "two", systems=["DistilBERT"], datasets=["SCIDOCS"], limit=4,
+                        runs={"SCIDOCS": stored})
+    assert run("table1", table1, request, first=others) == text
+    made = tmp_path / "two" / "runs_first_4" / "scidocs" / "test" / "bm25.json"
+    assert json.loads(made.read_text())["recipe"]["first_stage"]["run"] == sha256(stored)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ("SCIDOCS", "write DATASET=FILE"), ("SCIDOCS=", "write DATASET=FILE"),
+    ("Scidox=setup.py", "unknown dataset 'Scidox'"),
+    ("SCIDOCS=nowhere.run", "there is no such file")])
+def test_a_run_that_is_not_there_is_refused(tmp_path, given, message):
+    options = make_parser("table1", "").parse_args(["--folder", str(tmp_path), "--run", given])
+    with pytest.raises(ValueError, match=message):
+        requested(options)
 
 
 def test_a_system_without_small_models_is_named(tmp_path):
