@@ -5,7 +5,7 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -139,14 +139,6 @@ class Dropped:
         parts = ", ".join(f"{self.counts[kind]:,} {words}" for kind, words in reasons.items() if self.counts[kind])
         some = ", ".join(repr(token if len(token) <= 40 else f"{token[:40]}…") for token in self.examples)
         return f"{total:,} of {self.tokens:,} tokens dropped by Terrier's tokeniser: {parts} (such as {some})"
-
-
-def dropped_tokens(texts: Iterable[str], language: str) -> Dropped:
-    """Returns what Terrier's tokeniser drops of some texts; it needs no Java."""
-    found = Dropped(longest=LANGUAGES[language].longest)
-    for text in texts:
-        found.add(text, LANGUAGES[language])
-    return found
 
 
 def _reason(token: str, longest: int) -> str | None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith.analysis import LANGUAGES, dropped_tokens, read_stopwords, terrier_set_for
+from pyterrier_taskarith.analysis import LANGUAGES, Dropped, read_stopwords, terrier_set_for
 from pyterrier_taskarith.first_stage import dropped_of, first_stage
 from pyterrier_taskarith.java import ensure_java
 
@@ -26,6 +26,13 @@ FOUND = {  # query -> the documents that share a stem with it, and no stop word
     "spanish": {"¿niño?": ["niño"], "los la por un": [], "GATOS": ["gato"], "óperas (montañas)": ["ópera", "niño"]},
     "french": {"d'hôtels": ["hôtel"], "nous les le": [], "chats dormir": ["chat"], "l'œuvre complète!": ["œuvre"]},
 }
+
+
+def dropped_tokens(texts, language):
+    found = Dropped(longest=LANGUAGES[language].longest)
+    for text in texts:
+        found.add(text, LANGUAGES[language])
+    return found
 
 
 def frame(bodies: dict[str, str]) -> pd.DataFrame:
