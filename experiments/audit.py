@@ -15,11 +15,11 @@ from experiments.datasets import Dataset
 from experiments.loading import DEVELOPMENT, TEST
 from experiments.measuring import Measured, Plan, line_up
 from experiments.paper import BM25, TUNED
-from experiments.protocol import ALPHAS, LAMBDAS, READINGS, Choice, development, mixed, values
+from experiments.protocol import LAMBDAS, READINGS, Choice, development, mixed, values
 from experiments.reference import Reference
 from experiments.runs import RUN
-from experiments.scoring import Workbench
-from experiments.systems import System
+from experiments.scoring import Alpha, Workbench
+from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.families import FAMILIES
 
 ROWS = 3  # rows of a run that are scored anew
@@ -27,6 +27,7 @@ SCORES_AGREE = 2e-4  # of cosines, log-probabilities and their means, in float32
 FIGURES_AGREE = 1e-6
 KINDS = {"Θ_0": "base", "Θ_D": "domain", "Θ_T": "ranker"}
 Run = dict[str, dict[str, float]]
+Variant = tuple[str, Alpha | None]
 
 
 class AuditError(AssertionError):
@@ -45,7 +46,8 @@ def audit(bench: Workbench, plan: Plan, measured: Measured) -> str:
         if choice is not None:
             figures += check_curves(bench, system, plan.developments, choice)
         for target in dict.fromkeys(dataset.target for dataset in datasets):
-            rows += check_scores(bench, system, [each for each in datasets if each.target == target], choice)
+            rows += check_scores(bench, system, [each for each in datasets if each.target == target], TEST,
+                                 line_up(choice))
         for dataset in datasets:
             figures += check_figures(bench, system, dataset, measured)
     return f"audit: {rows} scores, and {figures} figures made anew, agree"
@@ -54,44 +56,71 @@ def audit(bench: Workbench, plan: Plan, measured: Measured) -> str:
 def audit_curves(bench: Workbench, systems: Sequence[System], developments: Sequence[Dataset],
                  choices: Sequence[Choice]) -> str:
     """Checks a rehearsed Table 3; as :func:`audit`."""
-    figures = sum(check_curves(bench, system, developments, choice)
-                  for system, choice in zip(systems, choices, strict=True))
-    return f"audit: {figures} figures made anew agree"
+    rows = figures = 0
+    for system, choice in zip(systems, choices, strict=True):
+        figures += check_curves(bench, system, developments, choice)
+        rows += check_scores(bench, system, developments, DEVELOPMENT, [(TUNED, alpha) for alpha in alphas_of(choice)])
+    return f"audit: {rows} scores, and {figures} figures made anew, agree"
 
 
-def check_scores(bench: Workbench, system: System, datasets: Sequence[Dataset], choice: Choice | None) -> int:
-    """Compares some scores of every run on the test queries with the reference's; returns how many.
+def audit_layers(bench: Workbench, system: System, developments: Sequence[Dataset], choice: Choice,
+                 variants: Sequence[Variant]) -> str:
+    """Checks a rehearsed ablation of one system; as :func:`audit`."""
+    figures = check_curves(bench, system, developments, choice)
+    rows = check_scores(bench, system, developments, DEVELOPMENT, variants, distinct=False)
+    return f"audit: {rows} scores, and {figures} figures made anew, agree"
+
+
+def check_scores(bench: Workbench, system: System, datasets: Sequence[Dataset], split: str,
+                 variants: Sequence[Variant], *, distinct: bool = True) -> int:
+    """Compares some scores of every run with the reference's; returns how many.
+
+    Args:
+        bench: Where the runs are.
+        system: The system.
+        datasets: Datasets of one target.
+        split: "dev" or "test".
+        variants: What was scored, each with its α.
+        distinct: Whether it is a mistake if two variants score alike.
 
     Raises:
-        AuditError: If one differs, or if the reference cannot tell two variants apart.
+        AuditError: If a score differs, or if the reference cannot tell two variants apart that it should.
     """
-    target = datasets[0].target
+    domain = system.domains[BIOMEDICAL if split == DEVELOPMENT else datasets[0].target]
     tokens = system.prediction_tokens or FAMILIES["mt5" if "mt5" in system.name.lower() else "t5"].prediction_tokens
-    reference = Reference(system.ranker.id, system.domains[target].id, system.base.id, system.scorer,
-                          tokens or ("", ""))
-    seen: dict[tuple[str, float | None], list[float]] = {}
-    count = 0
-    for variant, alpha in line_up(choice):
-        key = KINDS.get(variant, "merged"), alpha
-        reference.set(key[0], 0.0 if alpha is None else alpha)
+    reference = Reference(system.ranker.id, domain.id, system.base.id, system.scorer, tokens or ("", ""))
+    seen: list[tuple[Variant, list[float]]] = []
+    for variant, alpha in variants:
+        reference.set(KINDS.get(variant, "merged"), 0.0 if alpha is None else alpha)
         found: list[float] = []
         for dataset in datasets:
-            first = bench.first(dataset, TEST)
-            run = read(bench, bench.name(system, dataset, TEST, variant, alpha))
+            first = bench.first(dataset, split)
+            run = read(bench, bench.name(system, dataset, split, variant, alpha))
             for row in first.iloc[np.linspace(0, len(first) - 1, ROWS).astype(int)].itertuples():
                 ours, theirs = run[row.qid][row.docno], reference.score(row.query, row.text)
                 if not abs(ours - theirs) <= SCORES_AGREE * max(1, abs(theirs)):
-                    raise AuditError(f"{system.name}, {variant}, {dataset.name}: the run has {ours:.6f} for query "
-                                     f"{row.qid!r} and document {row.docno!r}, and the reference {theirs:.6f}")
+                    raise AuditError(f"{system.name}, {named(variant, alpha)}, {dataset.name}: the run has {ours:.6f} "
+                                     f"for query {row.qid!r} and document {row.docno!r}, and the reference "
+                                     f"{theirs:.6f}")
                 found.append(theirs)
-        alike = [other for other, scores in seen.items() if other != key and np.allclose(scores, found,
-                                                                                       atol=SCORES_AGREE)]
-        if alike:
-            raise AuditError(f"{system.name}: {variant} and {alike[0][0]} score alike, so that this rehearsal cannot "
-                             "tell them apart")
-        seen[key] = found
-        count += len(found)
-    return count
+        same_variant = (KINDS.get(variant, "merged"), alpha)
+        alike = [other for other, scores in seen if (KINDS.get(other[0], "merged"), other[1]) != same_variant
+                 and np.allclose(scores, found, atol=SCORES_AGREE)]
+        if alike and distinct:
+            raise AuditError(f"{system.name}: {named(variant, alpha)} and {named(*alike[0])} score alike, so that this "
+                             "rehearsal cannot tell them apart")
+        seen.append(((variant, alpha), found))
+    return sum(len(found) for _, found in seen)
+
+
+def named(variant: str, alpha: Alpha | None) -> str:
+    """Returns a variant in words."""
+    return variant if alpha is None else f"{variant.partition(' (')[0]} at α = {alpha}"
+
+
+def alphas_of(choice: Choice) -> list[float]:
+    """Returns the grid that α was chosen from."""
+    return list(dict.fromkeys(choice.curves["alpha"]))
 
 
 def check_figures(bench: Workbench, system: System, dataset: Dataset, measured: Measured) -> int:
@@ -142,7 +171,7 @@ def check_curves(bench: Workbench, system: System, developments: Sequence[Datase
     made: dict[tuple[str, str, float], float] = {}
     for dataset in developments:
         qrels, first = judgements(bench, dataset, DEVELOPMENT), read(bench, bench.first_name(dataset, DEVELOPMENT))
-        for alpha in ALPHAS:
+        for alpha in alphas_of(choice):
             run = read(bench, bench.name(system, dataset, DEVELOPMENT, TUNED, alpha))
             for reading, weight in READINGS.items():
                 made[reading, dataset.name, alpha] = ndcg(fused(first, run, weight), qrels)
@@ -150,7 +179,7 @@ def check_curves(bench: Workbench, system: System, developments: Sequence[Datase
         same(row.value, made[row.reading, row.dataset, row.alpha], f"{system.name}, {row.dataset}, {row.reading}, α = "
                                                                    f"{row.alpha:g}")
     means = {alpha: np.mean([made[choice.reading, dataset.name, alpha] for dataset in developments])
-             for alpha in ALPHAS}
+             for alpha in alphas_of(choice)}
     same(choice.alpha, max(alpha for alpha, mean in means.items() if mean >= max(means.values()) - FIGURES_AGREE),
          f"{system.name}: α")
     return len(made)

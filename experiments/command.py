@@ -1,6 +1,7 @@
 """What the commands of all tables share: options, the folder's files, progress, and the rehearsal."""
 
 import argparse
+import math
 import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from experiments.datasets import DATASETS, Dataset
 from experiments.loading import first_stage
 from experiments.measuring import Plan
 from experiments.progress import Energy, Progress, hardware, versions
-from experiments.protocol import READINGS
+from experiments.protocol import ALPHAS, READINGS
 from experiments.report import ENDINGS, Section, written
 from experiments.runs import replace as write
 from experiments.scoring import FirstStage, Settings, Workbench
@@ -40,6 +41,7 @@ class Request:
         reading: How Θ' is scored while α is chosen.
         settings: Where and how.
         rehearsal: Whether the models are stand-ins, which are then audited.
+        alphas: What α is chosen from.
     """
 
     systems: Sequence[System]
@@ -48,13 +50,15 @@ class Request:
     reading: str
     settings: Settings
     rehearsal: bool = False
+    alphas: Sequence[float] = ALPHAS
 
     def plan(self, *, biomedical: bool) -> Plan:
         """Returns the plan of Table 1 (the biomedical datasets, α tuned) or Table 2 (the other ones, α = 1)."""
         datasets = [dataset for dataset in self.datasets if (dataset.target == BIOMEDICAL) == biomedical]
         if not datasets:
             raise ValueError(f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table")
-        return Plan(self.systems, datasets, self.developments if biomedical else (), self.reading)
+        return Plan(self.systems, datasets, self.developments if biomedical else (), self.reading,
+                    self.alphas)
 
 
 #: Makes a table's report, and, in a rehearsal, audits it.
@@ -123,6 +127,9 @@ def make_parser(name: str, about: str) -> argparse.ArgumentParser:
                              "large to index here; with the development queries too, where α or λ is tuned on them")
     parser.add_argument("--reading", choices=tuple(READINGS), default="alone",
                         help="how Θ' is scored while α is chosen: alone, or half with BM25 (%(default)s)")
+    parser.add_argument("--alphas", metavar="A,A,…", type=numbers, default=ALPHAS,
+                        help="what α is chosen from; the paper's .1, .2 … 1 if left out. A system's α in the paper must "
+                             "be there")
     parser.add_argument("--declarations", metavar="FILE", type=Path,
                         help="a Python file with further SYSTEMS or DATASETS, as systems.py and datasets.py have them")
     parser.add_argument("--format", choices=tuple(ENDINGS), default="text", help="of what is printed (%(default)s)")
@@ -155,8 +162,14 @@ def requested(given: argparse.Namespace) -> Request:
     elif given.models is not None:
         raise ValueError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
     developments = [dataset for dataset in datasets if dataset.develops]
-    return Request(chosen(systems, given.systems, "system"), chosen(datasets, given.datasets, "dataset"), developments,
-                   given.reading, settings, given.rehearse)
+    wanted = chosen(systems, given.systems, "system")
+    lacking = {system.name: system.paper_alpha for system in wanted
+               if system.paper_alpha is not None and system.paper_alpha not in given.alphas}
+    if lacking:
+        raise ValueError("--alphas lacks " + ", ".join(f"{alpha:g} ({name})" for name, alpha in lacking.items())
+                         + ", which the paper has: its row could not be compared; add it, or name other --systems")
+    return Request(wanted, chosen(datasets, given.datasets, "dataset"), developments, given.reading, settings,
+                   given.rehearse, given.alphas)
 
 
 def stored_runs(given: Sequence[str], datasets: Sequence[Dataset]) -> dict[str, Path]:
@@ -202,3 +215,18 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}: at least 1")
     return number
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Returns numbers between commas, in order.
+
+    Raises:
+        argparse.ArgumentTypeError: If one is no number, is infinite or comes twice.
+    """
+    try:
+        found = tuple(sorted(float(part) for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write numbers between commas, such as 0.3,0.5,1") from None
+    if not all(map(math.isfinite, found)) or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r}: finite numbers, each once")
+    return found

@@ -11,7 +11,7 @@ from experiments.datasets import Dataset
 from experiments.layout import READINGS_IN_WORDS, number
 from experiments.loading import DEVELOPMENT
 from experiments.paper import RANKER
-from experiments.protocol import ALPHAS, READINGS, choose_alpha, development, values
+from experiments.protocol import READINGS, choose_alpha, development, values
 from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
@@ -30,13 +30,18 @@ def layers(bench: Workbench, request: Request) -> list[Section]:
     for system in systems:
         for dataset in request.developments:
             # α's grid, Θ_T, and each place alone and left out.
-            bench.expect(system, dataset, DEVELOPMENT, len(ALPHAS) + 1 + 2 * len(where[system.name]))
+            bench.expect(system, dataset, DEVELOPMENT, len(request.alphas) + 1 + 2 * len(where[system.name]))
     sections = []
     for system in systems:
-        choice = choose_alpha(bench, system, request.developments, request.reading)
+        choice = choose_alpha(bench, system, request.developments, request.reading, request.alphas)
         rows = ablations(where[system.name], choice.alpha)
         found = {dataset.name: {name: scored(bench, system, dataset, variant, alpha)
                                 for name, (variant, alpha) in rows.items()} for dataset in request.developments}
+        if request.rehearsal:
+            from experiments.audit import audit_layers
+
+            bench.progress.say(f"{system.name}, "
+                               + audit_layers(bench, system, request.developments, choice, list(rows.values())))
         sections.append(Section(f"{system.name}: layers, α = {choice.alpha:g}", [table_of(found, list(rows))]))
     return sections
 

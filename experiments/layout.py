@@ -76,23 +76,28 @@ def chosen_alphas(measured: Measured, paper_alphas: dict[str, float]) -> Table:
             Cell(f"{choice.alpha_of(reading):g}", bold=reading == choice.reading), Cell(number(distances[reading])))]
         theirs = paper_alphas.get(name, math.nan)
         rows.append((Cell(name), *cells, Cell(NOTHING if math.isnan(theirs) else f"{theirs:g}"), Cell(nearer)))
-    used = READINGS_IN_WORDS[next(iter(measured.choices.values())).reading]
+    choice = next(iter(measured.choices.values()))
+    used, names = READINGS_IN_WORDS[choice.reading], list(dict.fromkeys(choice.curves["dataset"]))
     return Table(header, tuple(rows), (
-        f"α by the highest average of nDCG@10 over the development sets, of equal ones the largest; {used} was used.",
+        f"α by the highest average of nDCG@10 over the development queries of {' and '.join(names)}, of equal ones the "
+        f"largest; {used} was used.",
         "The paper does not say how Θ' was scored while α was chosen. distance: mean |ours − paper's| over Table 3."))
 
 
 def chosen_lambdas(measured: Measured) -> Table:
     """Returns λ, BM25's weight, of each system and variant in each dataset."""
     datasets = list(dict.fromkeys(measured.lambdas["dataset"]))
+    tuned = list(dict.fromkeys(measured.lambdas.loc[measured.lambdas["value"].notna(), "dataset"]))
     wide = {key[:3]: key[3] for key in measured.lambdas[["system", "variant", "dataset", "lambda"]]
             .itertuples(index=False, name=None)}
     rows = [(Cell(system), Cell(variant), *(Cell(f"{wide[system, variant, name]:g}" if (system, variant, name) in wide
                                                 else NOTHING) for name in datasets))
             for system, variant in dict.fromkeys((key[0], key[1]) for key in wide)]
     return Table(("λ", "", *datasets), tuple(rows), (
-        "λ is BM25's weight: λ·BM25 + (1 − λ)·re-ranker. Tuned by nDCG@10 on the development queries of SciFact and "
-        "NFCorpus, each variant for itself, of equal ones the largest; .5 elsewhere.",), n_labels=2)
+        "λ is BM25's weight: λ·BM25 + (1 − λ)·re-ranker. " + (
+            f"Tuned by nDCG@10 on the development queries of {' and '.join(tuned)}, each variant for itself, of equal "
+            "ones the largest; .5 elsewhere." if tuned else ".5, as none of these has development queries."),),
+        n_labels=2)
 
 
 def curves_table(ours: pd.DataFrame, theirs: pd.DataFrame, reading: str) -> Table:

@@ -41,12 +41,14 @@ class Plan:
         datasets: Whose test queries are measured.
         developments: Whose development queries α is chosen on; none: Θ' has α = 1 only.
         reading: How Θ' is scored while α is chosen; see protocol.READINGS.
+        alphas: What α is chosen from.
     """
 
     systems: Sequence[System]
     datasets: Sequence[Dataset]
     developments: Sequence[Dataset] = field(default=())
     reading: str = "alone"
+    alphas: Sequence[float] = ALPHAS
 
     def pairs(self) -> list[tuple[System, list[Dataset]]]:
         """Returns each system with the datasets that it has a model for.
@@ -72,7 +74,7 @@ def measure(bench: Workbench, plan: Plan) -> Measured:
     comparisons = {}
     for system, datasets in plan.pairs():
         if plan.developments:
-            choices[system.name] = choose_alpha(bench, system, plan.developments, plan.reading)
+            choices[system.name] = choose_alpha(bench, system, plan.developments, plan.reading, plan.alphas)
         for dataset in datasets:
             runs = {BM25: bench.first(dataset, TEST)}
             for variant, alpha in line_up(choices.get(system.name)):
@@ -106,11 +108,11 @@ def expect(bench: Workbench, plan: Plan) -> None:
         tuned = bool(plan.developments)
         for dataset in dict.fromkeys([*plan.developments, *datasets]):
             tests = (4 + tuned) if dataset in datasets else 0
-            grid = len(ALPHAS) if dataset in plan.developments else 0
+            grid = len(plan.alphas) if dataset in plan.developments else 0
             if tests:
                 bench.expect(system, dataset, TEST, tests)
             # Where λ is tuned, also the published models; and Θ' at α = 1 where the grid has not done it.
-            published = (3 if grid else 4) if tests and dataset.tunes_weight else 0
+            published = (3 if grid and 1.0 in plan.alphas else 4) if tests and dataset.tunes_weight else 0
             if grid + published:
                 bench.expect(system, dataset, DEVELOPMENT, grid + published)
 

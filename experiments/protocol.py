@@ -76,7 +76,8 @@ def best_alpha(means: pd.Series) -> float:
     return float(max(means.index[means >= means.max() - TIE]))
 
 
-def choose_alpha(bench: Workbench, system: System, developments: Sequence[Dataset], reading: str) -> Choice:
+def choose_alpha(bench: Workbench, system: System, developments: Sequence[Dataset], reading: str,
+                 alphas: Sequence[float] = ALPHAS) -> Choice:
     """Chooses α for the highest average of nDCG@10 over the development sets, each counting the same.
 
     Args:
@@ -84,11 +85,12 @@ def choose_alpha(bench: Workbench, system: System, developments: Sequence[Datase
         system: The system.
         developments: The datasets whose development queries count.
         reading: A key of :data:`READINGS`.
+        alphas: What to choose from.
     """
     rows = []
     for dataset in developments:
         judged = development(bench, dataset)
-        for alpha in ALPHAS:
+        for alpha in alphas:
             run = bench.neural(system, dataset, DEVELOPMENT, TUNED, alpha)
             rows += [(name, dataset.name, alpha, value) for name, value in zip(
                 READINGS, values(judged, run, READINGS.values()), strict=True)]

@@ -4,6 +4,7 @@ The state dicts are read whole and merged name by name in float64; each pair is 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,20 @@ class Reference:
         about = Path(ranker) / "sentence_bert_config.json"
         self._length = json.loads(about.read_text())["max_seq_length"] if about.is_file() else None
 
-    def set(self, kind: str, alpha: float) -> None:
-        """Takes the weights of "base", "domain" or "ranker", whatever α, or those of Θ' ("merged") at α."""
+    def set(self, kind: str, alpha: float | dict[str, float]) -> None:
+        """Takes the weights of "base", "domain" or "ranker", whatever α, or those of Θ' ("merged") at α.
+
+        α may differ by place in the model; see :func:`place`.
+        """
+        by_place = alpha if isinstance(alpha, dict) else {"default": alpha}
         merged = {}
         for name, tensor in self._states["ranker"].items():
             domain, base = self._states["domain"].get(name), self._states["base"].get(name)
             if not tensor.is_floating_point() or domain is None or base is None:
                 merged[name] = tensor
             elif kind == "merged":
-                merged[name] = (tensor.double() + alpha * (domain.double() - base.double())).float()
+                here = by_place.get(place(name), by_place["default"])
+                merged[name] = (tensor.double() + here * (domain.double() - base.double())).float()
             else:
                 merged[name] = {"base": base, "domain": domain, "ranker": tensor}[kind].float()
         if "shared.weight" in merged:  # what repeats it follows it; an output matrix of its own (mT5's) does not
@@ -95,6 +101,16 @@ class Reference:
         logits = self._model(torch.tensor([ids[:-1]])).logits[0].double()
         found = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
         return float(found[start - 1:].mean())
+
+
+def place(name: str) -> str:
+    """Returns where a parameter stands: "embeddings", "encoder.3", "head", "other"; "3" where one stack has no name."""
+    numbered = re.match(r"(?:(encoder|decoder)\.(?:block|layer)|transformer\.layer|model\.layers)\.(\d+)\.", name)
+    if numbered:
+        return f"{numbered[1]}.{numbered[2]}" if numbered[1] else numbered[2]
+    if re.match(r"(embeddings|shared|model\.embed_tokens)\.", name):
+        return "embeddings"
+    return "head" if re.match(r"(lm_head|pooler)\.", name) else "other"
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:

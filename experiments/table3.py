@@ -9,7 +9,7 @@ from experiments.command import Request, main
 from experiments.layout import READINGS_IN_WORDS, curves_table
 from experiments.loading import DEVELOPMENT
 from experiments.paper import printed_curves, remarks
-from experiments.protocol import ALPHAS, READINGS, Choice, choose_alpha
+from experiments.protocol import READINGS, Choice, choose_alpha
 from experiments.report import Section
 from experiments.scoring import Workbench
 from experiments.systems import BIOMEDICAL
@@ -24,8 +24,8 @@ def table3(bench: Workbench, request: Request) -> list[Section]:
         raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
     for system in systems:
         for dataset in request.developments:
-            bench.expect(system, dataset, DEVELOPMENT, len(ALPHAS))
-    choices = [choose_alpha(bench, system, request.developments, request.reading) for system in systems]
+            bench.expect(system, dataset, DEVELOPMENT, len(request.alphas))
+    choices = [choose_alpha(bench, system, request.developments, request.reading, request.alphas) for system in systems]
     if request.rehearsal:
         from experiments.audit import audit_curves
 

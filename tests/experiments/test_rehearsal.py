@@ -19,6 +19,7 @@ from experiments.rehearsal import SIMILAR, make_collections, stand_ins
 from experiments.runs import sha256
 from experiments.systems import SYSTEMS
 from experiments.table1 import table1
+from experiments.table3 import table3
 from pyterrier_taskarith import Mix
 from tests.experiments._small import overlap, rehearsal
 
@@ -46,9 +47,9 @@ def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, nam
         assert title in text
     systems = ["mT5-base"] if name == "table2" else [system.name for system in SYSTEMS[:-1]]
     assert all(system in text for system in systems)
-    if name != "layers":
-        assert "The paper's claims" in text
-        assert "audit: " in (folder / "log.txt").read_text().split(f" {name}: systems")[1]
+    audits = (folder / "log.txt").read_text().split(f" {name}: systems")[1].count("audit: ")
+    assert audits == (len(systems) if name == "layers" else 1)
+    assert name == "layers" or "The paper's claims" in text
     assert not re.search(r"\bnan\b|n/a", text)
     assert (folder / f"{name}.txt").read_text() == text
 
@@ -67,6 +68,55 @@ def test_another_alpha_fails_the_rehearsal(tmp_path, monkeypatch, system):
         bench, system, target, variant, None if alpha is None else alpha + 0.05))
     with pytest.raises(AuditError, match="Θ' .*the run has"):
         small(tmp_path, system)
+
+
+def test_another_alpha_fails_the_rehearsal_of_table_3(tmp_path, monkeypatch):
+    original = scoring.Workbench._at
+    monkeypatch.setattr(scoring.Workbench, "_at", lambda bench, system, target, variant, alpha: original(
+        bench, system, target, variant, 0.6 if alpha == 0.5 else alpha))
+    with pytest.raises(AuditError, match="Θ' at α = 0.5, SciFact: the run has"):
+        run("table3", table3, rehearsal(tmp_path, systems=["RoBERTa-base"], limit=4), first=overlap)
+
+
+@pytest.mark.parametrize("system", FAMILIES)
+def test_another_layer_fails_the_rehearsal_of_the_ablation(tmp_path, monkeypatch, system):
+    original = scoring.Workbench._at
+
+    def wrong(bench, system, target, variant, alpha):
+        if isinstance(alpha, dict):  # the task vector in all but one layer, for in that one only
+            default, (place, value) = alpha["default"], list(alpha.items())[1]
+            alpha = {"default": value, place: default}
+        return original(bench, system, target, variant, alpha)
+
+    monkeypatch.setattr(scoring.Workbench, "_at", wrong)
+    with pytest.raises(AuditError, match="Θ' at α = .'default': 0.0, 'embeddings'.*the run has"):
+        run("layers", layers, rehearsal(tmp_path, systems=[system], limit=3), first=overlap)
+
+
+def test_alpha_is_chosen_from_what_is_given(tmp_path):
+    text = run("table1", table1, replace(rehearsal(tmp_path, systems=["DistilBERT"], datasets=["SCIDOCS"], limit=4),
+                                         alphas=(0.3, 0.5)), first=overlap)
+    assert re.search(r"task arithmetic \(α = 0\.[35]\)", text)
+    made = {path.name.removesuffix(".json") for path in (tmp_path / "runs_first_4" / "scifact" / "dev" /
+                                                         "distilbert").glob("*.json")}
+    assert made == {"alpha_0.3", "alpha_0.5"}
+
+
+def options(*given):
+    return requested(make_parser("table1", "").parse_args(given))
+
+
+def test_an_alpha_list_must_have_the_papers():
+    assert options("--alphas", "1,0.5", "--systems", "DistilBERT").alphas == (0.5, 1.0)
+    with pytest.raises(ValueError, match=r"--alphas lacks 0\.8 \(Llama-2-7B\), 0\.9 \(T5-Large\), 0\.7"):
+        options("--alphas", "0.5,1")
+
+
+@pytest.mark.parametrize("given", ["", "0.5,,1", "0.5,0.5", "nan", "half"])
+def test_alphas_that_are_no_numbers_are_refused(given, capsys):
+    with pytest.raises(SystemExit):
+        options("--alphas", given)
+    assert "argument --alphas" in capsys.readouterr().err
 
 
 def test_lambda_for_its_complement_fails_the_rehearsal_in_the_fusion(tmp_path, monkeypatch):
