@@ -128,8 +128,8 @@ def make_parser(name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--reading", choices=tuple(READINGS), default="alone",
                         help="how Θ' is scored while α is chosen: alone, or half with BM25 (%(default)s)")
     parser.add_argument("--alphas", metavar="A,A,…", type=numbers, default=ALPHAS,
-                        help="what α is chosen from; the paper's .1, .2 … 1 if left out. A system's α in the paper must "
-                             "be there")
+                        help="what α is chosen from; the paper's .1, .2 … 1 if left out. A system's α in the paper "
+                             "must be there")
     parser.add_argument("--declarations", metavar="FILE", type=Path,
                         help="a Python file with further SYSTEMS or DATASETS, as systems.py and datasets.py have them")
     parser.add_argument("--format", choices=tuple(ENDINGS), default="text", help="of what is printed (%(default)s)")
