@@ -222,13 +222,15 @@ def _best(curves: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 def _rarely_one(curves: pd.DataFrame) -> Verdict:
     best = _best(curves)
+    if 1.0 not in set(curves["alpha"]):
+        return Verdict(None, "α = 1 was not tried")
     at_one = sorted(" ".join(key) for key, alpha in best.items() if alpha == 1)
     return Verdict(4 * len(at_one) <= len(best), f"{len(at_one)} of {len(best)} curves are highest at 1")
 
 
 def _varies(curves: pd.DataFrame) -> Verdict:
     rows = curves[(curves["system"] == "T5-base") & (curves["dataset"] == "SciFact")].set_index("alpha")["value"]
-    if not len(rows):
+    if not {0.7, 1.0} <= set(rows.index):
         return Verdict(None, "no figures")
     gain = rows[0.7] / rows[1.0] - 1
     return Verdict(bool(gain >= 0.1), f"{rows[1.0]:.3f} to {rows[0.7]:.3f}, {gain:+.1%}")
@@ -236,6 +238,8 @@ def _varies(curves: pd.DataFrame) -> Verdict:
 
 def _no_single(curves: pd.DataFrame) -> Verdict:
     best = sorted(set(_best(curves).values()))
+    if len(_best(curves)) < 2:
+        return Verdict(None, "only one curve")
     return Verdict(len(best) > 1, "best α " + ", ".join(f"{alpha:g}" for alpha in best))
 
 

@@ -81,6 +81,14 @@ def test_the_claims_of_table_3_hold_of_its_figures():
     assert CURVE_CLAIMS[list(CURVE_CLAIMS)[1]](curves[curves["system"] == "DistilBERT"]).holds is None
 
 
+def test_claims_on_curves_cannot_be_told_without_their_alphas_or_with_one_curve():
+    curves = printed_curves()
+    shorter = [check(curves[curves["alpha"] < 1]) for check in CURVE_CLAIMS.values()]
+    assert [verdict.holds for verdict in shorter] == [None, None, True]
+    one = curves[(curves["system"] == "T5-base") & (curves["dataset"] == "NFCorpus")]
+    assert [check(one).holds for check in CURVE_CLAIMS.values()][1:] == [None, None]
+
+
 def test_agreement_counts_cells_within_a_hundredth():
     figures = printed("table2")
     assert agreement(figures, figures).startswith("79 of 79 cells agree with the paper within 0.01")
