@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from experiments.audit import AuditError
 from experiments.datasets import DATASETS, Dataset
 from experiments.loading import first_stage
 from experiments.measuring import Plan
@@ -28,6 +29,9 @@ class Named(Protocol):
 
 
 Declared = TypeVar("Declared", bound=Named)
+#: What the user can mend, and an audit's finding: told in a line. Anything else is a mistake of ours.
+MENDABLE = (ValueError, RuntimeError, OSError, ImportError, AuditError)
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,13 @@ def main(name: str, about: str, table: Table, argv: Sequence[str] | None = None)
         request = requested(given)
     except ValueError as error:
         parser.error(str(error))
-    print(run(name, table, request, given.format), end="")
+    try:
+        report = run(name, table, request, given.format)
+    except MENDABLE:  # which the log and standard error have
+        parser.exit(1, f"Finished runs stay in {given.folder}; the same command goes on from there.\n")
+    except KeyboardInterrupt:
+        parser.exit(INTERRUPTED, f"Interrupted; the same command goes on from {given.folder}.\n")
+    print(report, end="")
 
 
 def run(name: str, table: Table, request: Request, form: str = "text", first: FirstStage = first_stage) -> str:
@@ -85,14 +95,19 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
                  f"{', '.join(dataset.name for dataset in request.datasets)}; {settings}")
     progress.say(", ".join(f"{package} {number}" for package, number in versions().items()))
     progress.say(f"{hardware()}; nothing is drawn at random, so there is no seed")
-    bench = Workbench(settings, progress, first)
+    bench = None
     try:
+        bench = Workbench(settings, progress, first)
         with Energy(progress):
             sections = table(bench, request)
         if request.rehearsal:
             sections.insert(0, rehearsed(request))
+    except MENDABLE as error:
+        progress.say(f"{name}: {' '.join(str(error).split())}")
+        raise
     finally:
-        bench.close()
+        if bench is not None:
+            bench.close()
         progress.close()
     for each, ending in ENDINGS.items():
         write(settings.folder / f"{name}{settings.part}{ending}", written(sections, each).encode())
@@ -101,10 +116,13 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
 
 def rehearsed(request: Request) -> Section:
     """Returns what a rehearsal's report begins with: its figures are of stand-ins."""
+    from experiments.rehearsal import in_words
+
     models = [f"{system.name}: {system.ranker}" for system in request.systems]
-    places = [f"{dataset.name}: {dataset.folder}" for dataset in request.datasets]
-    return Section("A rehearsal: the figures are not the paper's models' on the paper's datasets", sentences=[
-        f"Models that stand in: {'; '.join(models)}.", f"Collections that stand in: {'; '.join(places)}."])
+    real = request.settings.halves
+    return Section(f"A rehearsal: the figures are not of the paper's models{'' if real else ', nor of its datasets'}",
+                   sentences=[f"Models that stand in: {'; '.join(models)}.",
+                              "Collections: " + (in_words(request.datasets) if real else "made on the spot") + "."])
 
 
 def make_parser(name: str, about: str) -> argparse.ArgumentParser:
@@ -152,8 +170,7 @@ def requested(given: argparse.Namespace) -> Request:
     if given.declarations is not None:
         declared = runpy.run_path(str(given.declarations))
         systems, datasets = added(systems, declared.get("SYSTEMS", ())), added(datasets, declared.get("DATASETS", ()))
-    settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype,
-                        stored_runs(given.run, datasets))
+    settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype)
     if given.rehearse:
         from experiments.rehearsal import stand_ins
 
@@ -161,6 +178,7 @@ def requested(given: argparse.Namespace) -> Request:
         settings = replace(settings, collections=collections, halves=given.collections is not None)
     elif given.models is not None:
         raise ValueError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
+    settings = replace(settings, runs=stored_runs(given.run, datasets))
     developments = [dataset for dataset in datasets if dataset.develops]
     wanted = chosen(systems, given.systems, "system")
     lacking = {system.name: system.paper_alpha for system in wanted

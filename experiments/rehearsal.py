@@ -44,10 +44,7 @@ def stand_ins(systems: Sequence[System], datasets: Sequence[Dataset], folder: Pa
         english = [replace(dataset, test="", corpus="", development=dataset.development and "local", language="english")
                    for dataset in datasets]
         return small, english, folder / "rehearsal" / "collections"
-    found = [replace(dataset, folder=name) for dataset in datasets for name in (dataset.folder,
-                                                                               SIMILAR.get(dataset.name, ""))
-             if name and (collections / name).is_dir()]
-    kept = list({dataset.name: dataset for dataset in reversed(found)}.values())[::-1]
+    kept = [found for dataset in datasets if (found := _found(dataset, collections)) is not None]
     if not kept:
         raise ValueError(f"{collections} holds none of the collections "
                          f"{', '.join([dataset.folder for dataset in datasets])}, nor of {', '.join(SIMILAR.values())}")
@@ -55,6 +52,22 @@ def stand_ins(systems: Sequence[System], datasets: Sequence[Dataset], folder: Pa
                                                    for name in ("ranker", "domain", "base")}
     targets = dict.fromkeys((dataset.target for dataset in datasets), Model(triple["domain"]))
     return [System(SMALL, Model(triple["ranker"]), Model(triple["base"]), targets, "bi-encoder")], kept, collections
+
+
+def _found(dataset: Dataset, collections: Path) -> Dataset | None:
+    """Returns a dataset that is among local collections, else one like it under its own name, else None."""
+    if (collections / dataset.folder).is_dir():
+        return dataset
+    similar = SIMILAR.get(dataset.name)
+    # Not under the paper's name, whose figures are of another collection.
+    return replace(dataset, name=similar, folder=similar) if similar and (collections / similar).is_dir() else None
+
+
+def in_words(datasets: Sequence[Dataset]) -> str:
+    """Returns the names of datasets, with what they are in the place of."""
+    places = {similar: name for name, similar in SIMILAR.items()}
+    return ", ".join(f"{dataset.name} in the place of {places[dataset.name]}" if dataset.name in places
+                     else dataset.name for dataset in datasets)
 
 
 def small_system(system: System, folder: Path) -> System:

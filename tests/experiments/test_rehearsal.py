@@ -12,7 +12,7 @@ import pytest
 
 from experiments import protocol, scoring
 from experiments.audit import AuditError
-from experiments.command import make_parser, requested, run
+from experiments.command import main, make_parser, requested, run
 from experiments.datasets import DATASETS
 from experiments.layers import ablations, layers
 from experiments.rehearsal import SIMILAR, make_collections, stand_ins
@@ -180,10 +180,12 @@ def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
         "--limit-queries", "3", "--device", "cpu"])
     request = requested(given)
     assert [(dataset.name, dataset.folder) for dataset in request.datasets] == [("SciFact", "scifact"),
-                                                                               ("NFCorpus", "cran")]
+                                                                               ("cran", "cran")]
     text = run("table1", table1, request, first=overlap)
-    assert "Collections that stand in: SciFact: scifact; NFCorpus: cran." in text
+    assert "Collections: SciFact, cran in the place of NFCorpus." in text
     assert "Small BERT" in text
+    assert "None of these figures" not in text  # BM25's on SciFact are
+    assert re.search(r"^BM25  .*—", text.split("cran: ours, the paper's")[1], re.M)  # NFCorpus's are no peer of cran's
     # SciFact and NFCorpus, three rows of each of five variants.
     assert "audit: 30 scores" in (tmp_path / "paper" / "log.txt").read_text()
     given.collections = tmp_path / "paper"
@@ -214,6 +216,28 @@ def test_a_run_that_is_not_there_is_refused(tmp_path, given, message):
     options = make_parser("table1", "").parse_args(["--folder", str(tmp_path), "--run", given])
     with pytest.raises(ValueError, match=message):
         requested(options)
+
+
+def test_what_the_user_can_mend_is_one_line_and_finished_runs_stay(tmp_path, capsys, monkeypatch):
+    small(tmp_path, "DistilBERT")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.run.gz")}
+    assert len(before) > 10
+    mine = tmp_path / "mine.py"
+    mine.write_text("from experiments.systems import *\n"
+                    "mine = Model(str('nobody/such-a-model'))\n"
+                    "SYSTEMS = [System('Mine', mine, mine, {'biomedical': mine}, 'bi-encoder')]\n")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SystemExit) as stopped:
+        main("table1", "", table1, ["--folder", str(tmp_path), "--systems", "Mine", "--datasets", "SCIDOCS", "--device",
+                                    "cpu", "--limit-queries", "4", "--declarations", str(mine), "--collections",
+                                    str(tmp_path / "rehearsal" / "collections"), "--run",
+                                    f"SCIDOCS={tmp_path / 'runs_first_4' / 'scidocs' / 'test' / 'bm25.run.gz'}"])
+    assert stopped.value.code == 1
+    told = capsys.readouterr().err
+    assert "table1: nobody/such-a-model" in told and "Traceback" not in told
+    assert told.endswith(f"Finished runs stay in {tmp_path}; the same command goes on from there.\n")
+    assert "table1: nobody/such-a-model" in (tmp_path / "log.txt").read_text()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.run.gz")} == before
 
 
 def test_a_system_without_small_models_is_named(tmp_path):
