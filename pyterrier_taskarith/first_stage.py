@@ -71,7 +71,7 @@ def first_stage(
         "format": FORMAT, "documents": source.fingerprint, "count": source.count, "analysis": analysis.recipe,
         "terrier": str(pt.terrier.version()),
     }
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # Terrier takes relative ones to lie in a folder "var"
     with terrier_set_for(analysis):
         if _read(folder / RECIPE) != recipe or dropped_of(folder) is None:
             _build(source, folder, analysis, recipe)

@@ -122,6 +122,18 @@ def test_an_index_is_used_again_for_the_same_documents_and_built_anew_for_others
 
 
 @pytest.mark.java
+def test_a_relative_folder_lies_in_the_working_folder_of_the_moment(tmp_path, monkeypatch):
+    documents = frame({"a": "cell growth"})
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        first = first_stage(documents, "indexes/mine")
+        assert (tmp_path / place / "indexes" / "mine" / "data.properties").is_file()
+    monkeypatch.chdir(tmp_path)
+    assert first.search("growth")["docno"].tolist() == ["a"]
+
+
+@pytest.mark.java
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="holds something else"):
