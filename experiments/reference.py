@@ -33,13 +33,14 @@ class Reference:
             scorer: How it scores.
             tokens: Of a T5 model, those that mean not relevant and relevant.
         """
-        from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
         loaders: dict[str, Any] = {"bi-encoder": AutoModel, "seq2seq": AutoModelForSeq2SeqLM,
                                    "causal": AutoModelForCausalLM}
         self.scorer, self._tokens = scorer, tokens
         self._states = {"ranker": state(Path(ranker)), "domain": state(Path(domain)), "base": state(Path(base))}
-        self._model = loaders[scorer].from_pretrained(ranker, dtype=torch.float32).eval()
+        # Without weights: set() gives them, and says what is missing.
+        self._model = loaders[scorer].from_config(AutoConfig.from_pretrained(ranker), dtype=torch.float32).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(ranker)
         about = Path(ranker) / "sentence_bert_config.json"
         self._length = json.loads(about.read_text())["max_seq_length"] if about.is_file() else None

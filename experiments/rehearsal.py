@@ -1,7 +1,7 @@
 """Stand-ins for a rehearsal: small models of the six families in the layouts of the real ones, small collections.
 
 They are random, so their figures mean nothing; audit.py tells whether every step did to them what it should. On real
-collections one small real triple stands in for all systems.
+collections one small real triple stands in for all systems; the demo's docstrings are such collections.
 """
 
 import json
@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.datasets import Dataset
 from experiments.systems import Model, System
-from pyterrier_taskarith.demo import demo_models
+from pyterrier_taskarith._home import home
+from pyterrier_taskarith.demo import build_collection, demo_models
 
 QUERIES, DOCUMENTS = 8, 30
 #: Dataset -> the folder of a small public collection of its language that stands in where its own is not there.
@@ -128,6 +131,37 @@ def make_collections(datasets: Sequence[Dataset], folder: Path) -> None:
             if qids:
                 _lines(target / "qrels" / f"{split}.tsv", ("query-id\tcorpus-id\tscore", *(
                     f"{qid}\t{docno}\t1" for qid in qids for docno in relevant[qid])))
+
+
+def docstring_collections(folder: Path) -> None:
+    """Writes the demo's docstrings as a collection for each package, in the plain layout.
+
+    The test queries of scipy, say, are in the folder scipy with its documents, and the development queries in
+    scipy_dev. A query that documents of several packages are relevant to is in none.
+
+    Args:
+        folder: Where the folders are made.
+
+    Raises:
+        RuntimeError: As :func:`build_collection`.
+    """
+    data = build_collection(home() / "demo")
+    for package, documents in data.documents.groupby(_package(data.documents)):
+        _lines(folder / str(package) / "docs.jsonl", (json.dumps({"docno": row.docno, "text": row.text})
+                                                      for row in documents.itertuples()))
+        for split, ending in (("test", ""), ("dev", "_dev")):
+            topics, qrels = data.topics[split], data.qrels[split]
+            others = qrels.loc[_package(qrels) != package, "qid"]
+            qrels = qrels[~qrels["qid"].isin(others)]
+            topics = topics[topics["qid"].isin(qrels["qid"])]
+            place = folder / f"{package}{ending}"
+            _lines(place / "queries.tsv", (f"{row.qid}\t{row.query}" for row in topics.itertuples()))
+            _lines(place / "qrels.txt", (f"{row.qid} 0 {row.docno} {row.label}" for row in qrels.itertuples()))
+
+
+def _package(rows: pd.DataFrame) -> pd.Series:
+    """Returns the package that each row's document is of."""
+    return rows["docno"].str.partition(".")[0]
 
 
 def _lines(path: Path, lines: object) -> None:

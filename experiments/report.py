@@ -9,9 +9,9 @@ from pyterrier_taskarith.comparison._escape import latex, markdown
 from pyterrier_taskarith.comparison._table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Section:
-    """A part of a report.
+    """A part of a report; prints as text, and shows as HTML in a notebook.
 
     Attributes:
         title: Its heading.
@@ -22,6 +22,14 @@ class Section:
     title: str
     tables: Sequence[Table] = ()
     sentences: Sequence[str] = field(default=())
+
+    def _repr_html_(self) -> str:
+        return written([self], "html")
+
+    def __str__(self) -> str:
+        return written([self], "text")
+
+    __repr__ = __str__
 
 
 #: Format -> how a heading and a list are written in it.

@@ -23,6 +23,11 @@ def table1(bench: Workbench, request: Request) -> list[Section]:
         from experiments.audit import audit
 
         bench.progress.say(audit(bench, plan, measured))
+    return sections_of(measured)
+
+
+def sections_of(measured: Measured) -> list[Section]:
+    """Returns the report of what was measured."""
     theirs = printed(NAME)
     return [
         *compared_sections(NAME, measured),

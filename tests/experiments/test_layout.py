@@ -92,3 +92,10 @@ def test_table_3_has_ours_the_paper_s_and_the_difference():
 def test_numbers_are_the_paper_s():
     assert [number(0.5), number(float("nan")), number(-0.0126, sign=True)] == [".500", "—", "-.013"]
     assert FIXED in printed("table2").names("variant")
+
+
+def test_a_section_shows_itself_in_a_notebook_and_as_text(shifted):
+    section = Section("Two & two", [beside(shifted, printed("table1"), "TREC-COVID")], ["A sentence."])
+    assert section._repr_html_() == written([section], "html")
+    assert "<h2>Two &amp; two</h2>" in section._repr_html_() and "<table" in section._repr_html_()
+    assert repr(section) == str(section) == written([section], "text")

@@ -8,19 +8,22 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from experiments import protocol, scoring
 from experiments.audit import AuditError
 from experiments.command import main, make_parser, requested, run
-from experiments.datasets import DATASETS
+from experiments.datasets import DATASETS, Dataset
 from experiments.layers import ablations, layers
-from experiments.rehearsal import SIMILAR, make_collections, stand_ins
+from experiments.loading import load
+from experiments.rehearsal import SIMILAR, docstring_collections, make_collections, stand_ins
 from experiments.runs import sha256
 from experiments.systems import SYSTEMS
 from experiments.table1 import table1
 from experiments.table3 import table3
 from pyterrier_taskarith import Mix
+from pyterrier_taskarith.collection import Collection
 from tests.experiments._small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +150,12 @@ def test_without_a_mistake_the_rehearsal_passes(tmp_path):
     assert (tmp_path / "log.txt").read_text().count("audit: 15 scores") == 2
 
 
+def test_an_audit_has_nothing_to_say_of_how_models_are_loaded(tmp_path, capfd):
+    small(tmp_path, "DistilBERT")
+    assert "audit: " in (told := capfd.readouterr().err)
+    assert not re.search("load|missing", told, re.IGNORECASE)
+
+
 def small(folder: Path, system: str) -> str:
     request = rehearsal(folder, systems=[system], datasets=["SCIDOCS"], limit=4)
     return run("table1", table1, request, first=overlap)
@@ -191,6 +200,26 @@ def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
     given.collections = tmp_path / "paper"
     with pytest.raises(ValueError, match="holds none of the collections scifact, nfcorpus"):
         requested(given)
+
+
+def test_docstrings_of_each_package_are_a_collection(tmp_path, monkeypatch):
+    documents = pd.DataFrame([("numpy.sum", "Sum of\nelements."), ("numpy", "Arrays."), ("scipy.fft", "Transforms.")],
+                             columns=["docno", "text"])
+    topics = {"dev": pd.DataFrame({"qid": ["a", "b"], "query": ["add it up", "of both"]}),
+              "test": pd.DataFrame({"qid": ["c", "d"], "query": ["grids of numbers", "frequencies"]})}
+    qrels = {split: pd.DataFrame(rows, columns=["qid", "docno", "label"]) for split, rows in {
+        "dev": [("a", "numpy.sum", 1), ("b", "numpy.sum", 1), ("b", "scipy.fft", 1)],
+        "test": [("c", "numpy", 1), ("c", "numpy.sum", 2), ("d", "scipy.fft", 1)]}.items()}
+    monkeypatch.setattr("experiments.rehearsal.build_collection",
+                        lambda folder: Collection("docstrings", documents, topics, qrels))
+    docstring_collections(tmp_path)
+    loaded = load(Dataset("SciFact", "numpy", "biomedical", development_folder="numpy_dev"), tmp_path)
+    assert list(loaded.documents.pairs()) == [("numpy.sum", "Sum of\nelements."), ("numpy", "Arrays.")]
+    assert loaded.topics["dev"].to_numpy().tolist() == [["a", "add it up"]]  # b is of two packages
+    assert loaded.qrels["test"][["qid", "docno", "label"]].to_numpy().tolist() == [["c", "numpy", 1],
+                                                                                  ["c", "numpy.sum", 2]]
+    assert (tmp_path / "scipy" / "queries.tsv").read_text() == "d\tfrequencies\n"
+    assert (tmp_path / "scipy_dev" / "queries.tsv").read_text() == ""
 
 
 def test_a_stored_run_takes_the_place_of_the_first_stage(tmp_path):

@@ -4,14 +4,14 @@ import os
 import sys
 import tempfile
 
-from ._running import EXPERIMENTS, code_cells, committed, nbclient, nbformat
+from ._running import EXPERIMENTS, code_cells, committed, execute, nbformat
 
 
 def refresh(name: str) -> None:
     """Executes the notebook in an empty folder and writes it back, without what is of this machine or moment."""
     notebook = committed(name)
     with tempfile.TemporaryDirectory() as folder:
-        nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+        execute(notebook, folder)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     for cell in code_cells(notebook):

@@ -1,6 +1,7 @@
 """Runs a notebook of experiments/ on little data, and says what is wrong with what one printed."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,8 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = ROOT / "experiments"
 PLACE = re.compile(r"(?<![\w.~:/<])/(home|root|tmp|usr|work|Users|var|opt)/|site-packages|C:\\\\")
 
 
@@ -28,8 +30,15 @@ def run(name: str, folder: Path, **parameters):
     names = [target.id for line in ast.parse(cell.source).body for target in line.targets]  # assignments, no more
     assert names == list(parameters)
     cell.source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-    nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    execute(notebook, folder)
     return notebook
+
+
+def execute(notebook, folder: Path) -> None:
+    """Executes the notebook in a folder, in place; it finds this checkout's packages, as it does in experiments/."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    client = nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client.execute(env={**os.environ, "PYTHONPATH": path})
 
 
 def code_cells(notebook) -> list:
