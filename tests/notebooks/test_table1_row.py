@@ -16,7 +16,8 @@ ROWS = (BM25, BASE, DOMAIN, RANKER, FIXED, TUNED)
 REPORTED = ("Section(", 'sections["Table 1', 'sections[f"{DATASET}', 'sections["α"]', 'sections["Agreement',
             'sections["The paper')
 PLOTS = ("lines.plot(",)
-TABLES = ("pd.Series({", "pd.DataFrame({key", "bench.neural(", 'pd.DataFrame({"re-ranker alone"', "by_lambda.assign(",
+TABLES = ("pd.Series({", "pd.DataFrame({key", "bench.neural(system, dataset, TEST, RANKER)",
+          'pd.DataFrame({"re-ranker alone"', "by_lambda.assign(",
           "comparison = compared", *REPORTED[:4])
 FIGURE = r"[+-]?\d?\.\d{3}"
 
