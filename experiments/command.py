@@ -133,6 +133,8 @@ def make_parser(name: str, about: str) -> argparse.ArgumentParser:
                              "(%(default)s)")
     parser.add_argument("--systems", metavar="NAMES", help="systems, between commas; all if left out")
     parser.add_argument("--datasets", metavar="NAMES", help="datasets to measure, between commas; all if left out")
+    parser.add_argument("--development", metavar="NAMES",
+                        help="datasets whose development queries α is chosen on; all that have some if left out")
     parser.add_argument("--limit-queries", metavar="N", type=positive, help="only the first N queries of each split")
     parser.add_argument("--device", help='such as "cpu" or "cuda:0"; a GPU where there is one if left out')
     parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto",
@@ -179,7 +181,8 @@ def requested(given: argparse.Namespace) -> Request:
     elif given.models is not None:
         raise ValueError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
     settings = replace(settings, runs=stored_runs(given.run, datasets))
-    developments = [dataset for dataset in datasets if dataset.develops]
+    developments = chosen([dataset for dataset in datasets if dataset.develops], given.development,
+                          "dataset with development queries")
     wanted = chosen(systems, given.systems, "system")
     lacking = {system.name: system.paper_alpha for system in wanted
                if system.paper_alpha is not None and system.paper_alpha not in given.alphas}

@@ -19,7 +19,8 @@ class Dataset:
         target: What Θ_D is to be adapted to; see systems.py.
         test: Where its test queries are: an ``irds:`` id; empty where there are only local files.
         corpus: The ``irds:`` id of its documents.
-        development: Where its development queries are; empty where it has none.
+        development: Where its development queries are: an ``irds:`` id, or of local files only "local"; empty where it
+            has none.
         development_folder: Of local files, the folder of the development queries where it is another one.
         development_share: The part of the development queries that counts, from the first in file order on.
         tunes_weight: Whether λ is tuned on its development queries; else it is .5.

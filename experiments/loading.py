@@ -9,7 +9,7 @@ import pyterrier as pt
 from experiments.datasets import IRDS, Dataset
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.cli._files import read_run
-from pyterrier_taskarith.collection import BEIR_SPLITS, check_judged, collection_folder, read_splits
+from pyterrier_taskarith.collection import check_judged, collection_folder, read_splits
 from pyterrier_taskarith.first_stage import first_stage as bm25
 from pyterrier_taskarith.irds import IrdsTexts, judged_of
 from pyterrier_taskarith.judgements import Judged
@@ -113,29 +113,18 @@ def _local(dataset: Dataset, place: Path, halves: bool) -> tuple[TextSource, dic
     development = place.parent / dataset.development_folder if dataset.development_folder else None
     if development is not None and not development.is_dir():
         development = None
-    splits, _, files = read_splits(folder, development)
+    splits, _, files = read_splits(folder, development, halve=halves and dataset.develops)
     documents = StoredTexts(folder)
     for split, (_, qrels) in splits.items():
         check_judged(qrels, files[split], documents, documents_file(folder)[0])
-    divided = development is None and _has_one_split(folder)
     if not dataset.develops:
-        if divided:  # all its queries are for testing
-            topics, qrels = (pd.concat(frames, ignore_index=True)
-                             for frames in zip(splits[DEVELOPMENT], splits[TEST], strict=True))
-            splits[TEST] = topics, qrels
-        del splits[DEVELOPMENT]
-    elif divided and not halves:
+        splits.pop(DEVELOPMENT, None)
+    elif DEVELOPMENT not in splits:
         raise ValueError(f"{folder} has no development queries, which α and λ are tuned on: as a BEIR folder it needs "
                          f"qrels/dev.tsv or qrels/train.tsv"
                          + (f", or a folder {dataset.development_folder!r} beside it" if dataset.development_folder
                             else ""))
     return documents, splits
-
-
-def _has_one_split(folder: Path) -> bool:
-    """Returns whether a collection has queries of one kind only, which reading it divides into halves."""
-    return not (folder / "corpus.jsonl").is_file() or sum(
-        (folder / "qrels" / f"{split}.tsv").is_file() for split in BEIR_SPLITS) == 1
 
 
 def _first(topics: pd.DataFrame, qrels: pd.DataFrame, count: int) -> Judged:

@@ -123,9 +123,14 @@ def collection_folder(source: str | Path, place: str | Path | None = None) -> Pa
     raise FileNotFoundError(f"The collection {path} is not a folder, and no zip file.")
 
 
-def read_splits(folder: Path, development: str | Path | None = None
+def read_splits(folder: Path, development: str | Path | None = None, *, halve: bool = True,
                 ) -> tuple[dict[str, Judged], str, dict[str, Path]]:
     """Returns the splits "dev" and "test", as :func:`read_collection` has them, where they come from, and their files.
+
+    Args:
+        folder: The collection.
+        development: The folder of its development queries, where that is another one.
+        halve: Whether queries of one kind only are divided into both splits; else they are all "test".
 
     Returns:
         Split to topics and qrels; their origin in words; split to the file of its judgements.
@@ -152,9 +157,10 @@ def read_splits(folder: Path, development: str | Path | None = None
         splits = {DEVELOPMENT: dev, TEST: test}
         files = {DEVELOPMENT: files[development_name], TEST: files[test_name]}
     else:
-        origin = "divided by a hash of the query"
         (name, whole), = splits.items()
-        splits, files = _halves(*whole, folder), dict.fromkeys((DEVELOPMENT, TEST), files[name])
+        origin = "divided by a hash of the query" if halve else f"the folder's split {name}"
+        splits = _halves(*whole, folder) if halve else {TEST: whole}
+        files = dict.fromkeys(splits, files[name])
     return splits, origin, files
 
 

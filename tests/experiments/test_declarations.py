@@ -1,13 +1,22 @@
 """What systems.py and datasets.py declare: complete, and known to those who are to read it. Nothing is downloaded."""
 
+import re
+import shlex
+from pathlib import Path
+
 import ir_datasets
 import pytest
 
-from experiments.command import added, chosen, make_parser, requested
-from experiments.datasets import DATASETS
+from experiments.command import added, chosen, make_parser, requested, run
+from experiments.datasets import DATASETS, Dataset
 from experiments.paper import printed
+from experiments.rehearsal import make_collections
 from experiments.systems import SYSTEMS, Model, System
+from experiments.table1 import table1
 from pyterrier_taskarith import TaskArithReranker
+from tests.experiments._small import overlap
+
+README = Path(__file__).parents[2] / "experiments" / "README.md"
 
 
 def test_systems_and_datasets_are_those_of_the_printed_tables():
@@ -62,6 +71,24 @@ def test_a_file_of_declarations_adds_and_replaces(tmp_path):
     assert [system.name for system in request.systems] == [*(system.name for system in SYSTEMS), "Mine"]
     assert request.systems[2].ranker.id == "b/t"
     assert [dataset.name for dataset in request.developments] == ["SciFact", "NFCorpus"]
+
+
+def test_the_readmes_declarations_make_a_table(tmp_path, monkeypatch):
+    text = README.read_text(encoding="utf-8")
+    code = re.search(r"<!-- declarations -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    command = re.search(r"<!-- declarations command -->\n```bash\n(.*?)```", text, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(code, encoding="utf-8")
+    make_collections([Dataset("My papers", "papers", "biomedical", development="local")], Path("collections"))
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words[:3] == ["python", "-m", "experiments.table1"]
+    request = requested(make_parser("table1", "").parse_args([*words[3:], "--limit-queries", "3", "--device", "cpu"]))
+    assert [dataset.name for dataset in request.developments] == ["My papers"]
+    text = run("table1", table1, request, first=overlap)
+    assert "development queries of My papers, of equal ones" in text and "models/ranker" not in text
+    assert re.search(r"^Mine +Θ_0: pre-trained +\.\d", text, re.MULTILINE)
+    with pytest.raises(ValueError, match="unknown dataset with development queries 'SCIDOCS'"):
+        requested(make_parser("table1", "").parse_args(["--development", "SCIDOCS"]))
 
 
 def test_names_are_chosen_in_the_order_of_the_table_and_unknown_ones_refused():

@@ -52,11 +52,14 @@ def test_of_beir_s_folder_the_train_queries_are_for_development(tmp_path):
     assert load(SCIFACT, tmp_path).topics["dev"]["qid"].tolist() == ["n0", "n1"]
 
 
-def test_a_dataset_without_development_queries_tests_on_all(tmp_path):
-    names = [f"t{number}" for number in range(20)]
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("halves", [False, True])
+def test_a_dataset_without_development_queries_tests_on_all(tmp_path, count, halves):
+    names = [f"t{number}" for number in range(count)]
     write_beir(tmp_path / "scidocs", test=names)
-    loaded = load(DATASETS[2], tmp_path)
-    assert set(loaded.topics["test"]["qid"]) == set(names) == set(loaded.qrels["test"]["qid"])
+    loaded = load(DATASETS[2], tmp_path, halves=halves)
+    assert loaded.topics["test"]["qid"].tolist() == names
+    assert set(loaded.qrels["test"]["qid"]) == set(names)
     assert "dev" not in loaded.topics
 
 
