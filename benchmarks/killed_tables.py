@@ -1,7 +1,7 @@
 """The four tables' rehearsals, killed at random moments: python -m benchmarks.killed_tables.
 
-Each command rehearses once undisturbed, and once killed (SIGKILL) again and again after a random time, until it ends by
-itself; both folders must then hold the same bytes, but for the log, the indexes and what stands in.
+Each command rehearses once undisturbed, and once killed (SIGKILL) several times, a random while after a random run, before
+it may end; both folders must then hold the same bytes, but for the log, the indexes and what stands in.
 """
 
 import argparse
@@ -36,21 +36,27 @@ def start(table, folder):
                             start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def killed(table, folder, chance, seconds, kills):
-    """Kills a rehearsal after random times, and lets it end; returns how many runs were there after each kill."""
+def made(folder):
+    """Returns how many runs a folder has."""
+    return len(list(folder.glob("runs/**/*.json")))
+
+
+def killed(table, folder, chance, runs, kills):
+    """Kills a rehearsal a random while after a random run, and lets it end; returns the runs that each kill left."""
     there = []
-    for _ in range(kills):
+    for left in range(kills, 0, -1):
         process = start(table, folder)
-        wait = time.monotonic() + chance.uniform(0.4, 0.9) * seconds
-        while process.poll() is None and time.monotonic() < wait:
-            time.sleep(0.01)
+        goal = made(folder) + chance.randint(1, max(1, (runs - made(folder)) // (left + 1)))
+        while process.poll() is None and made(folder) < goal:
+            time.sleep(0.001)
+        time.sleep(chance.random() * 0.05)
         if process.poll() is not None:
-            break
+            raise SystemExit(f"{table} was not killed, but ended with {process.returncode}")
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        there.append(len(list(folder.glob("runs/**/*.json"))))
+        there.append(made(folder))
     if start(table, folder).wait():
-        raise SystemExit(f"{table} did not end well after {len(there)} kills")
+        raise SystemExit(f"{table} did not end well after {kills} kills")
     return there
 
 
@@ -71,12 +77,12 @@ def main():
             if start(table, whole).wait():
                 raise SystemExit(f"{table} did not end well")
             seconds = time.monotonic() - begin
-            there = killed(table, broken, chance, seconds, given.kills)
+            runs = made(whole)
+            there = killed(table, broken, chance, runs, given.kills)
             expected, found = contents(whole), contents(broken)
             same = sum(found.get(name) == content for name, content in expected.items())
             wrong |= same != len(expected) or found.keys() != expected.keys()
-            runs = len(list(whole.glob("runs/**/*.json")))
-            print(f"| {table} | {seconds:.0f} | {', '.join(map(str, there)) or 'none was killed'} | {runs} | "
+            print(f"| {table} | {seconds:.0f} | {', '.join(map(str, there))} | {runs} | "
                   f"{len(expected)} | {same} |", flush=True)
     if wrong:
         raise SystemExit("not the same bytes")

@@ -10,3 +10,8 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest tests, which have a time limit of their own, first: else all cores but one wait for the last."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
