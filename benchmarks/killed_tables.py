@@ -1,6 +1,6 @@
 """The four tables' rehearsals, killed at random moments: python -m benchmarks.killed_tables.
 
-Each command rehearses once undisturbed, and once killed (SIGKILL) several times, a random while after a random run, before
+Each command rehearses once undisturbed, and once killed (SIGKILL) several times, each after a random run, before
 it may end; both folders must then hold the same bytes, but for the log, the indexes and what stands in.
 """
 
