@@ -21,6 +21,7 @@ from experiments.runs import RUN
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.families import FAMILIES
+from pyterrier_taskarith.scorers._module import quiet
 
 ROWS = 3  # rows of a run that are scored anew
 SCORES_AGREE = 2e-4  # of cosines, log-probabilities and their means, in float32 and other batches
@@ -88,7 +89,8 @@ def check_scores(bench: Workbench, system: System, datasets: Sequence[Dataset], 
     """
     domain = system.domains[BIOMEDICAL if split == DEVELOPMENT else datasets[0].target]
     tokens = system.prediction_tokens or FAMILIES["mt5" if "mt5" in system.name.lower() else "t5"].prediction_tokens
-    reference = Reference(system.ranker.id, domain.id, system.base.id, system.scorer, tokens or ("", ""))
+    with quiet():
+        reference = Reference(system.ranker.id, domain.id, system.base.id, system.scorer, tokens or ("", ""))
     seen: list[tuple[Variant, list[float]]] = []
     for variant, alpha in variants:
         reference.set(KINDS.get(variant, "merged"), 0.0 if alpha is None else alpha)

@@ -5,8 +5,6 @@ The state dicts are read whole and merged name by name in float64; each pair is 
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +39,7 @@ class Reference:
                                    "causal": AutoModelForCausalLM}
         self.scorer, self._tokens = scorer, tokens
         self._states = {"ranker": state(Path(ranker)), "domain": state(Path(domain)), "base": state(Path(base))}
-        with quiet():  # set() says what is missing
-            self._model = loaders[scorer].from_pretrained(ranker, dtype=torch.float32).eval()
+        self._model = loaders[scorer].from_pretrained(ranker, dtype=torch.float32).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(ranker)
         about = Path(ranker) / "sentence_bert_config.json"
         self._length = json.loads(about.read_text())["max_seq_length"] if about.is_file() else None
@@ -104,22 +101,6 @@ class Reference:
         logits = self._model(torch.tensor([ids[:-1]])).logits[0].double()
         found = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
         return float(found[start - 1:].mean())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Lets transformers load without a progress bar and a report."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def place(name: str) -> str:

@@ -94,7 +94,7 @@ class LiveModel:
         if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
             tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
         self.weights = LiveWeights(self.scorer.module, self.plan, self.residence.choice)
-        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=300)
+        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
         self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
         self._lock = threading.RLock()
 

@@ -45,7 +45,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,
         raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameter{'s' * (len(missing) > 1)} of "
                           f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
                           "this scorer?")
-    with _quiet():
+    with quiet():
         module = module_class.from_pretrained(None, config=config, dtype=dtype,
                                               state_dict=_placeholders(checkpoint, names, dtype))
     for parameter in module.parameters():
@@ -105,7 +105,7 @@ def _fill(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences transformers' loading report: what it would say is checked here and by the merge plan."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -51,15 +51,15 @@ def test_what_it_counts_is_what_it_takes():
     generator = random.Random(0)
     tracemalloc.start()
     try:
-        scores: Memo[float] = Memo(2**22, entry_overhead=300)  # as the scores' memo is made
+        scores: Memo[float] = Memo(2**22, entry_overhead=340)  # as the scores' memo is made
         for number in range(40_000):
             scores.put(number.to_bytes(48, "big"), generator.random(), 8)
-        assert 2**21 < taken() < 1.25 * 2**22
+        assert 2**21 < taken() < 1.15 * 2**22
         embeddings: Memo[np.ndarray] = Memo(2**22)
         before = taken()
         for number in range(20_000):
             row, text = np.zeros(64, dtype=np.float32), f"{number} {'text ' * 20}"
             embeddings.put(("w", "document", text), row, row.nbytes + len(text) + 50)
-        assert 2**21 < taken() - before < 1.25 * 2**22
+        assert 2**21 < taken() - before < 1.15 * 2**22
     finally:
         tracemalloc.stop()
