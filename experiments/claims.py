@@ -110,7 +110,7 @@ def _alphas(figures: Figures) -> Verdict:
     least = {**dict.fromkeys(BI_ENCODERS, 0.3), **dict.fromkeys((*T5, LLAMA), 0.7)}
     known = {name: alpha for name, alpha in figures.alphas.items() if name in least}
     if not known:
-        return Verdict(None, "no α was tuned")
+        return Verdict(None, "no α was tuned of a system of the paper")
     return Verdict(all(alpha >= least[name] for name, alpha in known.items()),
                    ", ".join(f"{name} {alpha:g}" for name, alpha in known.items()))
 

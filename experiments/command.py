@@ -3,7 +3,7 @@
 import argparse
 import math
 import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -56,12 +56,27 @@ class Request:
     rehearsal: bool = False
     alphas: Sequence[float] = ALPHAS
 
+    def tuning_sets(self) -> Sequence[Dataset]:
+        """Returns the datasets whose development queries α is chosen on.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not self.developments:
+            raise ValueError("no dataset has development queries, which α is chosen on: declare a dataset with them")
+        return self.developments
+
     def plan(self, *, biomedical: bool) -> Plan:
-        """Returns the plan of Table 1 (the biomedical datasets, α tuned) or Table 2 (the other ones, α = 1)."""
+        """Returns the plan of Table 1 (the biomedical datasets, α tuned) or Table 2 (the other ones, α = 1).
+
+        Raises:
+            ValueError: If no dataset is of the table, or, of Table 1, none has development queries.
+        """
         datasets = [dataset for dataset in self.datasets if (dataset.target == BIOMEDICAL) == biomedical]
         if not datasets:
-            raise ValueError(f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table")
-        return Plan(self.systems, datasets, self.developments if biomedical else (), self.reading,
+            raise ValueError(f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table: "
+                             f"those with the target {BIOMEDICAL!r} are of Table 1, the others of Table 2")
+        return Plan(self.systems, datasets, self.tuning_sets() if biomedical else (), self.reading,
                     self.alphas)
 
 
@@ -100,6 +115,8 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
         bench = Workbench(settings, progress, first)
         with Energy(progress):
             sections = table(bench, request)
+        if bench.remarks:
+            sections.insert(0, Section("Stored runs", sentences=list(bench.remarks.values())))
         if request.rehearsal:
             sections.insert(0, rehearsed(request))
     except MENDABLE as error:
@@ -122,7 +139,9 @@ def rehearsed(request: Request) -> Section:
     real = request.settings.halves
     return Section(f"A rehearsal: the figures are not of the paper's models{'' if real else ', nor of its datasets'}",
                    sentences=[f"Models that stand in: {'; '.join(models)}.",
-                              "Collections: " + (in_words(request.datasets) if real else "made on the spot") + "."])
+                              "Collections: " + (f"{in_words(request.datasets)}; with development queries: "
+                                                 f"{in_words(request.developments)}" if real else "made on the spot")
+                              + "."])
 
 
 def make_parser(name: str, about: str) -> argparse.ArgumentParser:
@@ -170,8 +189,8 @@ def requested(given: argparse.Namespace) -> Request:
     """
     systems, datasets = list(SYSTEMS), list(DATASETS)
     if given.declarations is not None:
-        declared = runpy.run_path(str(given.declarations))
-        systems, datasets = added(systems, declared.get("SYSTEMS", ())), added(datasets, declared.get("DATASETS", ()))
+        further = declared_in(given.declarations)
+        systems, datasets = added(systems, further[0]), added(datasets, further[1])
     settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype)
     if given.rehearse:
         from experiments.rehearsal import stand_ins
@@ -191,6 +210,28 @@ def requested(given: argparse.Namespace) -> Request:
                          + ", which the paper has: its row could not be compared; add it, or name other --systems")
     return Request(wanted, chosen(datasets, given.datasets, "dataset"), developments, given.reading, settings,
                    given.rehearse, given.alphas)
+
+
+def declared_in(path: Path) -> tuple[list[System], list[Dataset]]:
+    """Returns the systems and datasets of a file of declarations.
+
+    Raises:
+        ValueError: If it cannot be run, or declares nothing or something else; it is named.
+    """
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as error:  # whatever the file does
+        raise ValueError(f"--declarations {path}: {type(error).__name__}: {error}") from error
+    if not {"SYSTEMS", "DATASETS"} & set(names):
+        raise ValueError(f"--declarations {path}: it has neither SYSTEMS nor DATASETS")
+    return _all_of(System, names, "SYSTEMS", path), _all_of(Dataset, names, "DATASETS", path)
+
+
+def _all_of(kind: type[Declared], names: Mapping[str, object], name: str, path: Path) -> list[Declared]:
+    found = names.get(name, ())
+    if not isinstance(found, list | tuple) or not all(isinstance(each, kind) for each in found):
+        raise ValueError(f"--declarations {path}: {name} must be a list of {kind.__name__}, not {found!r}")
+    return list(found)
 
 
 def stored_runs(given: Sequence[str], datasets: Sequence[Dataset]) -> dict[str, Path]:

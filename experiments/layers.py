@@ -23,25 +23,27 @@ NAME = "layers"
 
 def layers(bench: Workbench, request: Request) -> list[Section]:
     """Returns the report: a table for each system."""
+    developments = request.tuning_sets()
     systems = [system for system in request.systems if BIOMEDICAL in system.domains]
     if not systems:
         raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
+    bench.find(systems, [BIOMEDICAL])
     where = {system.name: places(bench, system) for system in systems}
     for system in systems:
-        for dataset in request.developments:
+        for dataset in developments:
             # α's grid, Θ_T, and each place alone and left out.
             bench.expect(system, dataset, DEVELOPMENT, len(request.alphas) + 1 + 2 * len(where[system.name]))
     sections = []
     for system in systems:
-        choice = choose_alpha(bench, system, request.developments, request.reading, request.alphas)
+        choice = choose_alpha(bench, system, developments, request.reading, request.alphas)
         rows = ablations(where[system.name], choice.alpha)
         found = {dataset.name: {name: scored(bench, system, dataset, variant, alpha)
-                                for name, (variant, alpha) in rows.items()} for dataset in request.developments}
+                                for name, (variant, alpha) in rows.items()} for dataset in developments}
         if request.rehearsal:
             from experiments.audit import audit_layers
 
             bench.progress.say(f"{system.name}, "
-                               + audit_layers(bench, system, request.developments, choice, list(rows.values())))
+                               + audit_layers(bench, system, developments, choice, list(rows.values())))
         sections.append(Section(f"{system.name}: layers, α = {choice.alpha:g}", [table_of(found, list(rows))]))
     return sections
 

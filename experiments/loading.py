@@ -31,6 +31,7 @@ class Loaded:
         qrels: The same -> qid, docno, label.
         documents: Texts (title + " " + body) by docno, read when they are asked for and never all in memory.
         source: What the documents are, in words and hashes; part of a run's recipe.
+        queries: The qids of all its queries, also those that do not count.
     """
 
     dataset: Dataset
@@ -38,6 +39,7 @@ class Loaded:
     qrels: dict[str, pd.DataFrame]
     documents: TextSource
     source: dict[str, str]
+    queries: frozenset[str]
 
 
 def load(dataset: Dataset, collections: Path | None = None, *, limit: int | None = None,
@@ -69,13 +71,16 @@ def load(dataset: Dataset, collections: Path | None = None, *, limit: int | None
         raise FileNotFoundError(f"{dataset.name} is not in ir_datasets: put it as a folder {dataset.folder!r}, or as "
                                 f"{dataset.folder}.zip, into a folder of collections and give that as --collections"
                                 + (f"; {local} does not exist" if local is not None else ""))
+    queries = frozenset(qid for topics, _ in splits.values() for qid in topics["qid"])
+    if not dataset.develops:
+        splits.pop(DEVELOPMENT, None)
     if DEVELOPMENT in splits and dataset.development_share < 1:
         topics, _ = splits[DEVELOPMENT]
         splits[DEVELOPMENT] = _first(*splits[DEVELOPMENT], int(dataset.development_share * len(topics)))
     if limit is not None:
         splits = {split: _first(*judged, limit) for split, judged in splits.items()}
     return Loaded(dataset, {split: topics for split, (topics, _) in splits.items()},
-                  {split: qrels for split, (_, qrels) in splits.items()}, documents, source)
+                  {split: qrels for split, (_, qrels) in splits.items()}, documents, source, queries)
 
 
 def first_stage(loaded: Loaded, folder: Path) -> pt.Transformer:
@@ -102,6 +107,24 @@ def stored_run(loaded: Loaded, path: Path) -> pt.Transformer:
     return pt.Transformer.from_df(with_scores(given, given["score"])) % DEPTH >> loaded.documents
 
 
+def stored_in_words(loaded: Loaded, split: str, path: Path, run: pd.DataFrame) -> str:
+    """Returns what a report says of a split whose first stage is a stored run, with the queries that it lacks or adds.
+
+    A run may well be of more queries than count, such as all of BEIR's queries.jsonl.
+    """
+    others = [qid for qid in read_run(path)["qid"].unique() if qid not in loaded.queries]
+    topics = loaded.topics[split]["qid"]
+    lacking = topics[~topics.isin(run["qid"])].tolist()
+    text = f"{loaded.dataset.name}, {split}: what is called BM25 is the stored run {path.name}."
+    if lacking:
+        text += (f" It has no document for {len(lacking)} of {len(topics)} queries, which count 0: "
+                 f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}.")
+    if others:
+        text += (f" Not used: {len(others)} queries of the run that are none of this dataset's judged ones: "
+                 f"{', '.join(others[:5])}{' …' if len(others) > 5 else ''}.")
+    return text
+
+
 def _place(collections: Path, dataset: Dataset) -> Path:
     """Returns where a dataset is among local collections: a folder, or else a zip."""
     folder, archive = collections / dataset.folder, collections / f"{dataset.folder}.zip"
@@ -117,9 +140,7 @@ def _local(dataset: Dataset, place: Path, halves: bool) -> tuple[TextSource, dic
     documents = StoredTexts(folder)
     for split, (_, qrels) in splits.items():
         check_judged(qrels, files[split], documents, documents_file(folder)[0])
-    if not dataset.develops:
-        splits.pop(DEVELOPMENT, None)
-    elif DEVELOPMENT not in splits:
+    if dataset.develops and DEVELOPMENT not in splits:
         raise ValueError(f"{folder} has no development queries, which α and λ are tuned on: as a BEIR folder it needs "
                          f"qrels/dev.tsv or qrels/train.tsv"
                          + (f", or a folder {dataset.development_folder!r} beside it" if dataset.development_folder

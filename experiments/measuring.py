@@ -103,7 +103,9 @@ def compared(bench: Workbench, dataset: Dataset, runs: dict[str, pd.DataFrame]) 
 
 
 def expect(bench: Workbench, plan: Plan) -> None:
-    """Retrieves for every dataset, and tells how many runs are to come."""
+    """Finds every model, retrieves for every dataset, and tells how many runs are to come."""
+    for system, datasets in plan.pairs():
+        bench.find([system], [dataset.target for dataset in datasets])
     for system, datasets in plan.pairs():
         tuned = bool(plan.developments)
         for dataset in dict.fromkeys([*plan.developments, *datasets]):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyterrier as pt
 import torch
 
 from experiments.datasets import Dataset
-from experiments.loading import DEPTH, Loaded, first_stage, load, stored_run
+from experiments.loading import DEPTH, Loaded, first_stage, load, stored_in_words, stored_run
 from experiments.paper import BASE, BM25, DOMAIN, RANKER
 from experiments.progress import SCORING, Progress, versions
 from experiments.runs import FORMAT, RUN, TEXTS, RunStore, run_bytes, sha256, slug, texts_bytes
@@ -71,6 +71,8 @@ class Workbench:
         self._system = ""
         self._runs: dict[str, pd.DataFrame] = {}  # of that system
         self._models: dict[str, dict[str, str]] = {}
+        #: (dataset, split) -> what a report must say of its first stage.
+        self.remarks: dict[tuple[str, str], str] = {}
 
     def close(self) -> None:
         """Lets other processes have the folder."""
@@ -112,8 +114,17 @@ class Workbench:
             self.progress.say(f"{dataset.name} {split}, {BM25}: {len(topics)} queries, {len(found)} documents in "
                               f"{time.perf_counter() - start:.1f} s")
         run, texts = self.store.run(name), self.store.texts(name)
+        if given is not None:
+            self.remarks[dataset.name, split] = stored_in_words(loaded, split, given, run)
         queries = dict(zip(topics["qid"], topics["query"], strict=True))
         return with_scores(run.assign(query=run["qid"].map(queries), text=run["docno"].map(texts)), run["score"])
+
+    def find(self, systems: Sequence[System], targets: Sequence[str]) -> None:
+        """Finds the files of all models, so that a missing or a gated one is told before anything is computed."""
+        for system in systems:
+            for target in dict.fromkeys(targets):
+                for model in (system.ranker, system.domains[target], system.base):
+                    _ = Checkpoint(model.source).located
 
     def expect(self, system: System, dataset: Dataset, split: str, runs: int) -> None:
         """Tells how many runs of a system will be asked for, so that the time left can be told."""

@@ -19,17 +19,19 @@ NAME = "table3"
 
 def table3(bench: Workbench, request: Request) -> list[Section]:
     """Returns the report: the curves by both readings beside the paper's, and what agrees."""
+    developments = request.tuning_sets()
     systems = [system for system in request.systems if BIOMEDICAL in system.domains]
     if not systems:
         raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
+    bench.find(systems, [BIOMEDICAL])
     for system in systems:
-        for dataset in request.developments:
+        for dataset in developments:
             bench.expect(system, dataset, DEVELOPMENT, len(request.alphas))
-    choices = [choose_alpha(bench, system, request.developments, request.reading, request.alphas) for system in systems]
+    choices = [choose_alpha(bench, system, developments, request.reading, request.alphas) for system in systems]
     if request.rehearsal:
         from experiments.audit import audit_curves
 
-        bench.progress.say(audit_curves(bench, systems, request.developments, choices))
+        bench.progress.say(audit_curves(bench, systems, developments, choices))
     ours = pd.concat([choice.curves.assign(system=choice.system) for choice in choices], ignore_index=True)
     theirs = printed_curves()
     return [

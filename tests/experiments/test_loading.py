@@ -9,7 +9,7 @@ import pyterrier as pt
 import pytest
 
 from experiments.datasets import DATASETS, Dataset
-from experiments.loading import load, stored_run
+from experiments.loading import load, stored_in_words, stored_run
 
 SCIFACT = DATASETS[0]
 Doc, Query = namedtuple("Doc", "doc_id title text"), namedtuple("Query", "query_id text")
@@ -170,6 +170,16 @@ def test_a_run_of_another_first_stage_gets_its_texts(irds, tmp_path):
     found = stored_run(loaded, tmp_path / "other.run")(loaded.topics["test"])
     assert found[["qid", "query", "docno", "text", "score"]].values.tolist() == [
         ["q2", "two", "d2", "y", 3.5], ["q1", "one", "d1", "T x", 2.5]]
+
+
+def test_a_report_names_the_queries_that_a_stored_run_lacks_and_those_that_are_others(irds, tmp_path):
+    (tmp_path / "other.run").write_text("q2 Q0 d2 1 3.5 x\nz9 Q0 d1 1 2.5 x\n")
+    loaded = load(irds)
+    found = stored_run(loaded, tmp_path / "other.run")(loaded.topics["test"])
+    assert found["qid"].tolist() == ["q2"]
+    assert stored_in_words(loaded, "test", tmp_path / "other.run", found) == (
+        "Small, test: what is called BM25 is the stored run other.run. It has no document for 1 of 2 queries, which "
+        "count 0: q1. Not used: 1 queries of the run that are none of this dataset's judged ones: z9.")
 
 
 def test_a_run_of_other_documents_names_them(irds, tmp_path):

@@ -19,7 +19,7 @@ from experiments.layers import ablations, layers
 from experiments.loading import load
 from experiments.rehearsal import SIMILAR, docstring_collections, make_collections, stand_ins
 from experiments.runs import sha256
-from experiments.systems import SYSTEMS
+from experiments.systems import SYSTEMS, Model
 from experiments.table1 import table1
 from experiments.table3 import table3
 from pyterrier_taskarith import Mix
@@ -191,7 +191,8 @@ def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
     assert [(dataset.name, dataset.folder) for dataset in request.datasets] == [("SciFact", "scifact"),
                                                                                ("cran", "cran")]
     text = run("table1", table1, request, first=overlap)
-    assert "Collections: SciFact, cran in the place of NFCorpus." in text
+    assert ("Collections: SciFact, cran in the place of NFCorpus; with development queries: SciFact, cran in the place "
+            "of NFCorpus.") in text
     assert "Small BERT" in text
     assert "None of these figures" not in text  # BM25's on SciFact are
     assert re.search(r"^BM25  .*—", text.split("cran: ours, the paper's")[1], re.M)  # NFCorpus's are no peer of cran's
@@ -232,7 +233,9 @@ def test_a_stored_run_takes_the_place_of_the_first_stage(tmp_path):
 
     request = rehearsal(tmp_path / "two", systems=["DistilBERT"], datasets=["SCIDOCS"], limit=4,
                         runs={"SCIDOCS": stored})
-    assert run("table1", table1, request, first=others) == text
+    told = run("table1", table1, request, first=others)
+    assert "- SCIDOCS, test: what is called BM25 is the stored run bm25.run.gz.\n" in told
+    assert told.endswith(text.split("Table 1, our figures")[1])
     made = tmp_path / "two" / "runs_first_4" / "scidocs" / "test" / "bm25.json"
     assert json.loads(made.read_text())["recipe"]["first_stage"]["run"] == sha256(stored)
 
@@ -267,6 +270,40 @@ def test_what_the_user_can_mend_is_one_line_and_finished_runs_stay(tmp_path, cap
     assert told.endswith(f"Finished runs stay in {tmp_path}; the same command goes on from there.\n")
     assert "table1: nobody/such-a-model" in (tmp_path / "log.txt").read_text()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.run.gz")} == before
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (None, "FileNotFoundError"), ("SYSTEMS = (", "SyntaxError"), ("SYSTEM = []", "neither SYSTEMS nor DATASETS"),
+    ("from experiments.datasets import Dataset\nDATASETS = Dataset('A', 'a', 'b')", "DATASETS must be a list"),
+    ("SYSTEMS = ['T5']", "SYSTEMS must be a list of System")])
+def test_a_mistake_in_a_file_of_declarations_is_told_in_a_line(tmp_path, capsys, content, message):
+    path = tmp_path / "mine.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main("table1", "", table1, ["--folder", str(tmp_path), "--declarations", str(path)])
+    assert stopped.value.code == 2
+    assert re.search(rf"--declarations .*mine\.py: .*{message}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("name", "table"), [("table1", table1), ("table3", table3), ("layers", layers)])
+def test_a_table_that_tunes_needs_development_queries(tmp_path, name, table):
+    request = replace(rehearsal(tmp_path, systems=["DistilBERT"], datasets=["SCIDOCS"], limit=4), developments=[])
+    with pytest.raises(ValueError, match="no dataset has development queries, which α is chosen on"):
+        run(name, table, request, first=overlap)
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_is_retrieved(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    request = rehearsal(tmp_path, systems=["DistilBERT"], datasets=["SCIDOCS"], limit=4)
+    wrong = replace(request.systems[0], base=Model("nobody/such-a-model"))
+
+    def first(loaded, folder):
+        raise AssertionError("retrieved")
+
+    for name, table in (("table1", table1), ("table3", table3), ("layers", layers)):
+        with pytest.raises(ValueError, match="nobody/such-a-model"):
+            run(name, table, replace(request, systems=[wrong]), first=first)
 
 
 def test_a_system_without_small_models_is_named(tmp_path):
