@@ -6,10 +6,11 @@ development queries, as in Table 3.
 
 from collections.abc import Sequence
 
-from experiments.command import Request, main
+from experiments.command import main
 from experiments.datasets import Dataset
 from experiments.layout import READINGS_IN_WORDS, number
 from experiments.loading import DEVELOPMENT
+from experiments.options import Request
 from experiments.paper import RANKER
 from experiments.protocol import READINGS, choose_alpha, development, values
 from experiments.report import Section

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from experiments.claims import CLAIMS, agreement, told
-from experiments.command import Request, main
+from experiments.command import main
 from experiments.layout import beside, chosen_alphas, chosen_lambdas, paper_layout
 from experiments.measuring import Measured, measure
+from experiments.options import Request
 from experiments.paper import printed, remarks
 from experiments.report import Section
 from experiments.scoring import Workbench

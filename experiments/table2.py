@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from experiments.command import Request, main
+from experiments.command import main
 from experiments.measuring import measure
+from experiments.options import Request
 from experiments.report import Section
 from experiments.scoring import Workbench
 from experiments.table1 import compared_sections, summary

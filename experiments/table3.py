@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from experiments.claims import curve_claims
-from experiments.command import Request, main
+from experiments.command import main
 from experiments.layout import READINGS_IN_WORDS, curves_table
 from experiments.loading import DEVELOPMENT
+from experiments.options import Request
 from experiments.paper import printed_curves, remarks
 from experiments.protocol import READINGS, Choice, choose_alpha
 from experiments.report import Section

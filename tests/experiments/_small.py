@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 
-from experiments.command import Request
 from experiments.datasets import DATASETS
 from experiments.loading import Loaded
+from experiments.options import Request
 from experiments.rehearsal import stand_ins
 from experiments.scoring import Settings
 from experiments.systems import SYSTEMS

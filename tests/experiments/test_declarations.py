@@ -7,10 +7,11 @@ from pathlib import Path
 import ir_datasets
 import pytest
 
-from experiments.command import added, chosen, make_parser, requested, run
+from experiments.command import run
 from experiments.datasets import DATASETS, Dataset
+from experiments.options import added, chosen, make_parser, requested
 from experiments.paper import printed
-from experiments.rehearsal import make_collections
+from experiments.small_collections import make_collections
 from experiments.systems import SYSTEMS, Model, System
 from experiments.table1 import table1
 from pyterrier_taskarith import TaskArithReranker
