@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pyterrier_taskarith", "pyterrier_taskarith.*"]),
     package_data={
-        "pyterrier_taskarith": ["py.typed", "pt_docs/*.rst", "stopwords/*.txt", "demo/models/README.md",
+        "pyterrier_taskarith": ["py.typed", "pt_docs/*.rst", "terrier/stopwords/*.txt", "demo/models/README.md",
                                 "demo/models/**/*.json", "demo/models/**/*.safetensors"],
     },
     install_requires=[
@@ -31,6 +31,7 @@ setup(
         "torch>=2.6",
         "transformers>=4.57",
         "huggingface_hub>=0.36",
+        "filelock>=3.12",
         "safetensors>=0.5",
         "tokenizers>=0.22",
         "sentencepiece>=0.2",

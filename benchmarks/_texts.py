@@ -1,6 +1,6 @@
 """Texts to time on: the docstrings of the demo's collection, real text of real lengths."""
 
-from pyterrier_taskarith._home import home
+from pyterrier_taskarith._files import home
 from pyterrier_taskarith.demo import build_collection
 
 

@@ -1,7 +1,7 @@
 """The first stage's nDCG@10, against bm25s: python -m benchmarks.first_stages COLLECTION=LANGUAGE….
 
 bm25s stems with PyStemmer's Snowball, has the first stage's k1 and b, and takes its stop words from the first stage's
-list or from its own. A collection is a folder, or a zip, for pyterrier_taskarith.collection.
+list or from its own. A collection is a folder, or a zip, for pyterrier_taskarith.data._collection.
 """
 
 import argparse
@@ -16,9 +16,8 @@ import Stemmer
 from ir_measures import iter_calc, nDCG
 from scipy.stats import ttest_rel
 
-from pyterrier_taskarith.analysis import LANGUAGES
-from pyterrier_taskarith.collection import read_collection
-from pyterrier_taskarith.first_stage import K1, B, dropped_of, first_stage
+from pyterrier_taskarith.data import read_collection
+from pyterrier_taskarith.terrier import K1, LANGUAGES, B, dropped_of, first_stage
 
 COLUMNS = ("collection", "language", "documents", "queries", "first stage", "bm25s, same stop words",
            "difference (p)", "bm25s, its own stop words", "difference (p)")

@@ -18,10 +18,8 @@ import transformers
 from benchmarks._texts import pairs
 from benchmarks.scoring import gflops
 from pyterrier_taskarith import TaskArithReranker, tune_layers
-from pyterrier_taskarith.tuning import LAYER_ALPHAS
-from pyterrier_taskarith.tuning._groups import layer_groups
-from pyterrier_taskarith.tuning._layerwise import REUSE_BYTES
-from tests.factories import bert_triple, cross_encoder_triple, t5_triple
+from pyterrier_taskarith.tuning import LAYER_ALPHAS, REUSE_BYTES, layer_groups
+from testing import bert_triple, cross_encoder_triple, t5_triple
 
 #: Model -> how it is made, and by which groups it is tuned.
 MODELS = {

@@ -16,7 +16,7 @@ import torch
 from benchmarks import _mergekit
 from benchmarks._precision import misrounded
 from benchmarks._processes import timed
-from tests.factories import llama_triple, t5_triple
+from testing import llama_triple, t5_triple
 
 GB = 1e9
 ALPHA = 0.7

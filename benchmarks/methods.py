@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from pyterrier_taskarith import TaskVector
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.factories import bert_triple
+from testing import bert_triple
 
 DENSITIES = (0.1, 0.2, 0.5, 0.9)
 OUTLIERS = 0.05

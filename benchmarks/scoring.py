@@ -16,7 +16,7 @@ from benchmarks._texts import pairs
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.scorers import ScorerOptions, make_scorer
-from tests.factories import t5_triple
+from testing import t5_triple
 
 
 def frame(given):

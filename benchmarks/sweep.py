@@ -32,8 +32,7 @@ from benchmarks.scoring import gflops
 from pyterrier_taskarith import Mix, TaskArithReranker, tune
 from pyterrier_taskarith.demo import demo_models, open_demo
 from pyterrier_taskarith.fusion import minmax
-from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, AlphaCurve
-from pyterrier_taskarith.tuning._nodes import kendall
+from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, AlphaCurve, kendall
 
 MEASURE = nDCG @ 10
 QUERIES, DEEP = 50, 100

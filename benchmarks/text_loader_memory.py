@@ -31,8 +31,8 @@ def measure(folder, count, family, loaded):
     import pandas as pd
 
     from pyterrier_taskarith import TaskArithReranker
-    from pyterrier_taskarith.stored_texts import StoredTexts
-    from tests.factories import bert_triple, t5_triple
+    from pyterrier_taskarith.data import StoredTexts
+    from testing import bert_triple, t5_triple
 
     make = {"bi-encoder": bert_triple, "T5": t5_triple}[family]
 

@@ -22,7 +22,7 @@ def measure(tiny, folder):
     from ir_measures import nDCG
 
     from pyterrier_taskarith import TaskArithReranker
-    from tests.factories import passages, questions
+    from testing import passages, questions
 
     texts, queries = passages(200, seed=1, longest=100), questions(10, seed=1)
     run = pd.DataFrame([(str(q), query, f"d{n}", text, float(-n)) for q, query in enumerate(queries)
@@ -51,7 +51,7 @@ def main():
     if given.measure:
         measure(*given.measure)
         return
-    from tests.factories import bert_triple
+    from testing import bert_triple
 
     print("| files | float32 model, MB | peak above the tiny model's, MB | bound (3 models + 300), MB | models "
           "| switches |\n|---|---|---|---|---|---|")

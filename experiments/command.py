@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from experiments.audit import AuditError
 from experiments.loading import first_stage
 from experiments.options import Request, make_parser, requested
 from experiments.progress import Energy, Progress, hardware, versions
+from experiments.rehearsal.audit import AuditError
 from experiments.report import ENDINGS, Section, written
 from experiments.runs import replace as write
 from experiments.scoring import FirstStage, Workbench
@@ -68,7 +68,7 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
 
 def rehearsed(request: Request) -> Section:
     """Returns what a rehearsal's report begins with: its figures are of stand-ins."""
-    from experiments.rehearsal import in_words
+    from experiments.rehearsal.rehearsing import in_words
 
     models = [f"{system.name}: {system.ranker}" for system in request.systems]
     real = request.settings.halves

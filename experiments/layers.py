@@ -17,7 +17,7 @@ from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.checkpoints import layer_of
-from pyterrier_taskarith.comparison._table import Cell, Table
+from pyterrier_taskarith.evaluation.tables import Cell, Table
 
 NAME = "layers"
 
@@ -41,7 +41,7 @@ def layers(bench: Workbench, request: Request) -> list[Section]:
         found = {dataset.name: {name: scored(bench, system, dataset, variant, alpha)
                                 for name, (variant, alpha) in rows.items()} for dataset in developments}
         if request.rehearsal:
-            from experiments.audit import audit_layers
+            from experiments.rehearsal.audit import audit_layers
 
             bench.progress.say(f"{system.name}, "
                                + audit_layers(bench, system, developments, choice, list(rows.values())))

@@ -8,8 +8,8 @@ import pandas as pd
 from experiments.measuring import Measured
 from experiments.paper import BASE, BM25, DOMAIN, FIXED, RANKER, TUNED, Figures
 from experiments.protocol import MEASURES, READINGS
-from pyterrier_taskarith.comparison import _formats
-from pyterrier_taskarith.comparison._table import Cell, Table, decimal
+from pyterrier_taskarith.evaluation import _formats
+from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal
 
 FORMATS = {"text": _formats.to_text, "markdown": _formats.to_markdown, "latex": _formats.to_latex,
            "html": _formats.to_html}

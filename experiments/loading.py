@@ -8,13 +8,19 @@ import pyterrier as pt
 
 from experiments.datasets import IRDS, Dataset
 from pyterrier_taskarith._frames import with_scores
-from pyterrier_taskarith.cli._files import read_run
-from pyterrier_taskarith.collection import check_judged, collection_folder, read_splits
-from pyterrier_taskarith.first_stage import first_stage as bm25
-from pyterrier_taskarith.irds import IrdsTexts, judged_of
-from pyterrier_taskarith.judgements import Judged
-from pyterrier_taskarith.stored_texts import StoredTexts, documents_file
-from pyterrier_taskarith.texts import TextSource
+from pyterrier_taskarith.data import (
+    IrdsTexts,
+    Judged,
+    StoredTexts,
+    TextSource,
+    check_judged,
+    collection_folder,
+    documents_file,
+    judged_of,
+    read_run,
+    read_splits,
+)
+from pyterrier_taskarith.terrier import first_stage as bm25
 
 DEVELOPMENT, TEST = "dev", "test"
 #: Documents a query that are re-ranked.

@@ -11,7 +11,7 @@ from experiments.paper import BASE, BASELINES, BM25, CELL, DOMAIN, FIXED, RANKER
 from experiments.protocol import ALPHAS, MEASURES, Choice, choose_alpha, choose_lambda, mixed
 from experiments.scoring import Workbench
 from experiments.systems import System
-from pyterrier_taskarith.comparison import Comparison, compare
+from pyterrier_taskarith.evaluation import Comparison, compare
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,7 +122,7 @@ def requested(given: argparse.Namespace) -> Request:
         systems, datasets = added(systems, further[0]), added(datasets, further[1])
     settings = Settings(given.folder, given.collections, given.limit_queries, given.device, given.dtype)
     if given.rehearse:
-        from experiments.rehearsal import stand_ins
+        from experiments.rehearsal.rehearsing import stand_ins
 
         systems, datasets, collections = stand_ins(systems, datasets, given.folder, given.collections, given.models)
         settings = replace(settings, collections=collections, halves=given.collections is not None)

@@ -13,7 +13,7 @@ from experiments.paper import TUNED, printed_curves
 from experiments.scoring import Workbench
 from experiments.systems import System
 from pyterrier_taskarith import Mix
-from pyterrier_taskarith.tuning._development import Development
+from pyterrier_taskarith.tuning import Development
 
 MEASURES = (P @ 10, nDCG @ 3, nDCG @ 10, AP @ 100)
 #: What α and λ are chosen by.

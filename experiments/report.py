@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from experiments.layout import FORMATS
-from pyterrier_taskarith.comparison._escape import latex, markdown
-from pyterrier_taskarith.comparison._table import Table
+from pyterrier_taskarith.evaluation import latex, markdown
+from pyterrier_taskarith.evaluation.tables import Table
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,8 +21,8 @@ from experiments.runs import FORMAT, RUN, TEXTS, RunStore, run_bytes, sha256, sl
 from experiments.systems import Model, System
 from pyterrier_taskarith import Checkpoint, TaskArithReranker
 from pyterrier_taskarith._frames import with_scores
-from pyterrier_taskarith.first_stage import K1, B
-from pyterrier_taskarith.live import companions
+from pyterrier_taskarith.scorers import companions
+from pyterrier_taskarith.terrier import K1, B
 
 #: The published models of a system, as TaskArithReranker calls them; the others are Θ' at some α.
 VARIANTS = {BASE: "base", DOMAIN: "domain", RANKER: "ranker"}

@@ -18,10 +18,9 @@ import pyterrier as pt
 from ir_measures import nDCG
 
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith._home import home
-from pyterrier_taskarith.demo import demo_models, open_demo
-from pyterrier_taskarith.demo._run import versions
-from pyterrier_taskarith.tuning._suggest import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
+from pyterrier_taskarith._files import home
+from pyterrier_taskarith.demo import demo_models, open_demo, versions
+from pyterrier_taskarith.tuning import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
 
 OUT = Path(__file__).parent / "results" / "suggest_alpha.md"
 MEASURE = nDCG @ 10

@@ -21,7 +21,7 @@ def table1(bench: Workbench, request: Request) -> list[Section]:
     plan = request.plan(biomedical=True)
     measured = measure(bench, plan)
     if request.rehearsal:
-        from experiments.audit import audit
+        from experiments.rehearsal.audit import audit
 
         bench.progress.say(audit(bench, plan, measured))
     return sections_of(measured)

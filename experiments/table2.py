@@ -17,7 +17,7 @@ def table2(bench: Workbench, request: Request) -> list[Section]:
     plan = request.plan(biomedical=False)
     measured = measure(bench, plan)
     if request.rehearsal:
-        from experiments.audit import audit
+        from experiments.rehearsal.audit import audit
 
         bench.progress.say(audit(bench, plan, measured))
     return [*compared_sections(NAME, measured), *summary(NAME, measured)]

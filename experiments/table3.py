@@ -30,7 +30,7 @@ def table3(bench: Workbench, request: Request) -> list[Section]:
             bench.expect(system, dataset, DEVELOPMENT, len(request.alphas))
     choices = [choose_alpha(bench, system, developments, request.reading, request.alphas) for system in systems]
     if request.rehearsal:
-        from experiments.audit import audit_curves
+        from experiments.rehearsal.audit import audit_curves
 
         bench.progress.say(audit_curves(bench, systems, developments, choices))
     ours = pd.concat([choice.curves.assign(system=choice.system) for choice in choices], ignore_index=True)

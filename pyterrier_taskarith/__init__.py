@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
     from pyterrier_taskarith.artifact import MergedModel
     from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
-    from pyterrier_taskarith.comparison import Comparison, compare, from_experiment, plot_grid
+    from pyterrier_taskarith.evaluation import Comparison, compare, from_experiment, plot_grid
     from pyterrier_taskarith.fusion import MinMax, Mix
     from pyterrier_taskarith.inspection import Inspection, inspect_merge
     from pyterrier_taskarith.reranker import TaskArithReranker
@@ -42,7 +42,7 @@ _NAMES = {
     "arithmetic": ("Merge", "MergeError", "MergePlan", "TaskVector"),
     "artifact": ("MergedModel",),
     "checkpoints": ("Checkpoint", "CheckpointError"),
-    "comparison": ("Comparison", "compare", "from_experiment", "plot_grid"),
+    "evaluation": ("Comparison", "compare", "from_experiment", "plot_grid"),
     "fusion": ("MinMax", "Mix"),
     "inspection": ("Inspection", "inspect_merge"),
     "reranker": ("TaskArithReranker",),

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyterrier_taskarith.arithmetic import Alpha, LayerAlphas, Layers, TaskVector, as_alpha
-from pyterrier_taskarith.arithmetic._alphas import DEFAULT
+from pyterrier_taskarith.arithmetic import DEFAULT, Alpha, LayerAlphas, Layers, TaskVector, as_alpha
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
 #: The one vector of a re-ranker made from ``domain`` and ``base``.

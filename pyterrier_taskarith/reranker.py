@@ -13,7 +13,6 @@ import pyterrier as pt
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
 from pyterrier_taskarith._options import as_written, check_options, check_variant, read_alpha, short_name, used_vectors
-from pyterrier_taskarith._rows import TextLoader, load_texts, portions, strings
 from pyterrier_taskarith.arithmetic import (
     Alpha,
     Merge,
@@ -23,8 +22,8 @@ from pyterrier_taskarith.arithmetic import (
     make_plan,
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.live import LiveModel, LiveOptions, shared_model
-from pyterrier_taskarith.residence import Residence
+from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
+from pyterrier_taskarith.scorers import LiveModel, LiveOptions, Residence, shared_model
 
 Source = str | Path | Checkpoint
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyterrier_taskarith import TaskArithReranker
-from tests.factories import Triple, passages, questions
+from testing import Triple, passages, questions
 
 #: What masked models put before the bare encoder's names.
 PREFIX = "bert."

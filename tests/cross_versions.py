@@ -15,7 +15,7 @@ from pyterrier_t5 import MonoT5ReRanker
 from sentence_transformers import SentenceTransformer
 
 from pyterrier_taskarith import TaskArithReranker
-from tests.factories import bert_triple, passages, questions, t5_triple
+from testing import bert_triple, passages, questions, t5_triple
 
 
 def frame():

@@ -10,8 +10,8 @@ import pytest
 from lz4.frame import LZ4FrameFile
 
 from pyterrier_taskarith import MergedModel
+from testing import bert_triple
 from tests._reranking import frame, reranker
-from tests.factories import bert_triple
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import torch
 from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.scorers import ScorerError
+from testing import bert_triple, t5_triple
 from tests._reranking import frame, reranker
-from tests.factories import bert_triple, t5_triple
 
 NOWHERE = ("nowhere/ranker", "nowhere/domain", "nowhere/base")
 

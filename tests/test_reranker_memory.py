@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import pyterrier_taskarith
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
-from pyterrier_taskarith.cache import ScoreCache
+from pyterrier_taskarith.scorers._cache import ScoreCache
+from testing import Triple, bert_triple, t5_triple
 from tests._reranking import frame, reference, reranker
-from tests.factories import Triple, bert_triple, t5_triple
 
 
 @pytest.fixture(scope="module")

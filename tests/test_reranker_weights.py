@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pyterrier_taskarith import TaskArithReranker, TaskVector, live
+from pyterrier_taskarith import TaskArithReranker, TaskVector
+from pyterrier_taskarith.scorers import _loaded as live
+from testing import bert_triple, t5_triple
 from tests._reranking import bare_state, by_hand, frame, reference, reranker, with_weights_of
-from tests.factories import bert_triple, t5_triple
 from tests.scorers._reference import t5_scores
 
 

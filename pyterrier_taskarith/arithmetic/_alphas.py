@@ -5,8 +5,8 @@ import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers, layers_in_words
+from pyterrier_taskarith.errors import MergeError
 
 #: The key of the α of every layer that no other key selects.
 DEFAULT = "default"

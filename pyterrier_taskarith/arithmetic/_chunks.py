@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.errors import MergeError
 
 #: Elements in a piece: what an addition reads and writes then stays in a core's own cache.
 PIECE = 2**18

@@ -8,11 +8,17 @@ from typing import Any, Protocol
 
 import torch
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
-from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, family_of, match_rows
-from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
-from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
+from pyterrier_taskarith.checkpoints import (
+    Checkpoint,
+    RowMatch,
+    SafetensorsFile,
+    combined,
+    family_of,
+    file_sha256,
+    match_rows,
+)
+from pyterrier_taskarith.errors import MergeError
 
 FORMAT = "taskarith task vector 1"
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.errors import MergeError
 
 _PART = re.compile(r"^(?:(encoder|decoder)\.)?(\d+)(?:-(\d+))?$")
 _PLACES = ("embeddings", "head", "other")

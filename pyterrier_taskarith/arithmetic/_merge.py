@@ -10,11 +10,11 @@ import torch
 from pyterrier_taskarith.arithmetic._add import add
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, as_alpha
 from pyterrier_taskarith.arithmetic._difference import check_finite
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._plan import MergePlan, Step, make_plan
 from pyterrier_taskarith.arithmetic._task_vector import TaskVector
 from pyterrier_taskarith.arithmetic._term import added
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import MergeError
 
 
 class Merge:
@@ -99,7 +99,7 @@ class Merge:
             MergeError: If the models do not fit each other, or the folder holds something else.
             OSError: If the disk is full or read-only; nothing is left behind then.
         """
-        from pyterrier_taskarith.arithmetic._save import save_merge
+        from pyterrier_taskarith.arithmetic.save import save_merge
 
         return save_merge(self, Path(folder), dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=verbose)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._task_vector import TaskVector
 from pyterrier_taskarith.arithmetic._term import Term
 from pyterrier_taskarith.checkpoints import (
@@ -22,6 +21,7 @@ from pyterrier_taskarith.checkpoints import (
     match_rows,
     ties_embeddings,
 )
+from pyterrier_taskarith.errors import MergeError
 from pyterrier_taskarith.families import FAMILIES
 
 if TYPE_CHECKING:

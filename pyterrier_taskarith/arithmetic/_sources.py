@@ -10,10 +10,9 @@ import torch
 
 from pyterrier_taskarith.arithmetic._chunks import PIECE, Addend, InFile, InMemory, Rows, Stored, Sum
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._plan import Step
-from pyterrier_taskarith.checkpoints import Checkpoint, Place
-from pyterrier_taskarith.checkpoints._readers import BinFile, SafetensorsFile, WeightFile
+from pyterrier_taskarith.checkpoints import BinFile, Checkpoint, Place, SafetensorsFile, WeightFile
+from pyterrier_taskarith.errors import MergeError
 
 
 class Sources:

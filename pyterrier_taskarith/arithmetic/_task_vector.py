@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
 from pyterrier_taskarith.arithmetic._term import Edit, Term, added
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint, is_head
+from pyterrier_taskarith.errors import MergeError
 
 
 class TaskVector:

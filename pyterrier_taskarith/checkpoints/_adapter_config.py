@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError
 
 ADAPTER_CONFIG = "adapter_config.json"
 #: Weight files of an adapter by preference, which is PEFT's own.

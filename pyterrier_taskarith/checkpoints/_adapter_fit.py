@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._names import canonical, is_head, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile
+from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import FAMILIES, family_of
 
 _PREFIX = "base_model.model."

@@ -10,13 +10,13 @@ import torch
 from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from pyterrier_taskarith.checkpoints._config import adapted_config, read_config
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
 from pyterrier_taskarith.checkpoints._header import Place
 from pyterrier_taskarith.checkpoints._locate import Located, locate
 from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
+from pyterrier_taskarith.errors import CheckpointError
 
 #: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
 MAPPED_BYTES = 32 * 2**20

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import family_of
 
 #: Canonical names of a classifier's last matrix, one row a label.

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from pyterrier_taskarith._home import home
+from pyterrier_taskarith._files import home
 
 _BLOB = re.compile(r"^[0-9a-f]{64}$")
 

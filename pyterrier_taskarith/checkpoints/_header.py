@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError
 
 #: The longest header that the safetensors library takes, in bytes.
 MOST_HEADER = 100_000_000

@@ -14,10 +14,10 @@ from huggingface_hub.errors import (
 )
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._index import INDEX, read_index
 from pyterrier_taskarith.checkpoints._modules import transformer_folder, weighted_folders
 from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
+from pyterrier_taskarith.errors import CheckpointError
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "README.md"]
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._header import MOST_HEADER, unique
+from pyterrier_taskarith.errors import CheckpointError
 
 #: How the name of an index ends; before it stands the ending of its shards.
 INDEX = ".index.json"

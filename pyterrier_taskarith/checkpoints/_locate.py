@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES, read_adapter_config
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._modules import transformer_folder
 from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
+from pyterrier_taskarith.errors import CheckpointError
 
 _HUB_ID = re.compile(r"^[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?$")
 

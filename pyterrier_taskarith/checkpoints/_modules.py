@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError
 
 #: Modules without weights.
 _WEIGHTLESS = ("Pooling", "Normalize")

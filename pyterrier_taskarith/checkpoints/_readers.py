@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
 from pyterrier_taskarith.checkpoints._header import DTYPES, Header, Place, read_header
 from pyterrier_taskarith.checkpoints._index import INDEX, read_index
+from pyterrier_taskarith.errors import CheckpointError
 
 #: Weight files by preference, which is transformers' own. Only these exact names are opened: other ``.bin`` files may
 #: be unsafe pickles.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyterrier_taskarith.checkpoints._errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import FAMILIES
 
 #: A different vocabulary, not an extended one, if less than this share of the smaller one is found in the other.

@@ -2,6 +2,6 @@
 
 import sys
 
-from pyterrier_taskarith.cli import main
+from pyterrier_taskarith.cli._main import main
 
 sys.exit(main())

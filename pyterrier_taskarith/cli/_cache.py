@@ -7,11 +7,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyterrier_taskarith._home import home
+from pyterrier_taskarith._files import home
 from pyterrier_taskarith.cli._models import Commands
 
 if TYPE_CHECKING:
-    from pyterrier_taskarith.cache import Entry
+    from pyterrier_taskarith.scorers import Entry
 
 ALL = "all"
 
@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> None:
         CacheError: If the cache cannot be read or written.
         ValueError: If what is to be cleared is not there.
     """
-    from pyterrier_taskarith.cache import FILE, ScoreCache
+    from pyterrier_taskarith.scorers import FILE, ScoreCache
 
     folder = Path(given.folder).expanduser() if given.folder else default_folder()
     if not (folder / FILE).is_file():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyterrier_taskarith.cli._models import Commands
 
 if TYPE_CHECKING:
-    from pyterrier_taskarith.comparison import Comparison
+    from pyterrier_taskarith.evaluation import Comparison
 
 #: The paper's measures (§3.1).
 MEASURES = "P@10,nDCG@3,nDCG@10,AP@100"
@@ -70,8 +70,8 @@ def run(given: argparse.Namespace) -> None:
     if given.plot and find_spec("matplotlib") is None:
         raise ImportError("--plot needs matplotlib: pip install matplotlib")
     files = [named_file(text) for text in given.runs]
-    from pyterrier_taskarith.cli._files import read_qrels, read_run, read_topics
-    from pyterrier_taskarith.comparison import compare
+    from pyterrier_taskarith.data import read_qrels, read_run, read_topics
+    from pyterrier_taskarith.evaluation import compare
 
     qrels = read_qrels(given.qrels)
     topics = read_topics(given.topics) if given.topics else None
@@ -100,7 +100,7 @@ def _paragraphs() -> dict[str, Callable[[str], str]]:
     """Returns what makes a sentence a paragraph of a format."""
     import html
 
-    from pyterrier_taskarith.comparison._escape import latex, markdown
+    from pyterrier_taskarith.evaluation import latex, markdown
 
     return {"text": str, "markdown": markdown, "latex": latex, "html": lambda text: f"<p>{html.escape(text)}</p>"}
 

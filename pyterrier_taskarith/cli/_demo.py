@@ -26,6 +26,6 @@ def run(given: argparse.Namespace) -> None:
     models = {name: getattr(given, name) for name in ROLES if getattr(given, name)}
     if len(models) not in (0, len(ROLES)):
         given.parser.error("give --ranker, --domain and --base together")
-    from pyterrier_taskarith.demo._run import main
+    from pyterrier_taskarith.demo import main
 
     main(given.collection, given.development, models or None, given.out)

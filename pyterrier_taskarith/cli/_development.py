@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pyterrier_taskarith.texts import TextSource
+    from pyterrier_taskarith.data import TextSource
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def development_of(given: argparse.Namespace) -> Development:
         ValueError: If a line of a file is not as it should be; file and line are named.
         RuntimeError: If there is no Java for the first stage of a collection.
     """
-    from pyterrier_taskarith.cli import _files
+    from pyterrier_taskarith.data import read_qrels, read_run, read_topics, with_queries
 
     if given.run_file is None:
         from pyterrier_taskarith.demo import open_demo
@@ -83,12 +83,11 @@ def development_of(given: argparse.Namespace) -> Development:
                            data.topics["dev"], data.qrels["dev"],
                            (f"data, first = open_demo({place})       # first: BM25's top 100 with their texts; or a "
                             "pipeline of yours",))
-    from pyterrier_taskarith.collection import check_judged, collection_folder, read_splits
-    from pyterrier_taskarith.stored_texts import StoredTexts, documents_file
+    from pyterrier_taskarith.data import StoredTexts, check_judged, collection_folder, documents_file, read_splits
 
-    run = _files.read_run(given.run_file)
+    run = read_run(given.run_file)
     if given.collection is None:
-        topics, qrels = _files.read_topics(given.topics), _files.read_qrels(given.qrels)
+        topics, qrels = read_topics(given.topics), read_qrels(given.qrels)
         documents = StoredTexts(given.docs)
         check_judged(qrels, Path(given.qrels), documents, Path(given.docs))
         name = f"queries of {given.topics} with judgements in {given.qrels}"
@@ -100,6 +99,6 @@ def development_of(given: argparse.Namespace) -> Development:
         check_judged(qrels, files["dev"], documents, documents_file(folder)[0])
         name = f"development queries of {Path(given.collection).resolve().stem!r}"
     judged = topics[topics["qid"].isin(qrels["qid"])]
-    return Development(f"{len(judged)} {name}", _files.with_queries(run, topics, documents, given.run_file),
+    return Development(f"{len(judged)} {name}", with_queries(run, topics, documents, given.run_file),
                        topics, qrels, (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",),
                        documents)

@@ -26,7 +26,7 @@ def run(given: argparse.Namespace) -> None:
     """Writes the folder and prints what was done."""
     merge = merge_of(given)
     from pyterrier_taskarith.arithmetic import MergeError
-    from pyterrier_taskarith.arithmetic.disk._record import inputs
+    from pyterrier_taskarith.arithmetic.save import inputs
 
     print(f"Θ' = {merge}\n{merge.plan.summary()}.", flush=True)
     folder, start = Path(given.out), time.perf_counter()

@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> None:
     if (given.plot or given.heat_map) and find_spec("matplotlib") is None:
         raise ImportError("--plot and --heat-map need matplotlib: pip install matplotlib")
     reranker, arguments = reranker_of(given)
-    from pyterrier_taskarith.comparison import plot_grid
+    from pyterrier_taskarith.evaluation import plot_grid
     from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, plot_alpha, tune
 
     data = development_of(given)

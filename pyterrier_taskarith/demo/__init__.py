@@ -2,6 +2,6 @@
 
 from pyterrier_taskarith.demo._collection import build_collection
 from pyterrier_taskarith.demo._models import demo_models
-from pyterrier_taskarith.demo._run import open_demo, run_demo
+from pyterrier_taskarith.demo._run import main, open_demo, run_demo, versions
 
-__all__ = ["build_collection", "demo_models", "open_demo", "run_demo"]
+__all__ = ["build_collection", "demo_models", "main", "open_demo", "run_demo", "versions"]

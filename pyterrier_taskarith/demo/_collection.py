@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pyterrier_taskarith.collection import Collection, read_collection, split_of
+from pyterrier_taskarith.data import Collection, read_collection, split_of
 from pyterrier_taskarith.demo import _docstrings
 from pyterrier_taskarith.demo._names import Names
 from pyterrier_taskarith.demo._see_also import read_entries, require_numpydoc, split_see_also, summary

@@ -9,15 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith._home import home
-from pyterrier_taskarith.collection import Collection, read_collection
-from pyterrier_taskarith.comparison import Comparison, compare
+from pyterrier_taskarith._files import home
+from pyterrier_taskarith.data import Collection, read_collection
 from pyterrier_taskarith.demo._collection import build_collection
 from pyterrier_taskarith.demo._models import demo_models
-from pyterrier_taskarith.first_stage import first_stage
+from pyterrier_taskarith.evaluation import Comparison, compare
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning import Tuned, plot_alpha
-from pyterrier_taskarith.tuning._line_up import BASELINES, FIRST_STAGE, FIXED, TUNED, line_up, tune_each
+from pyterrier_taskarith.terrier import first_stage
+from pyterrier_taskarith.tuning import BASELINES, FIRST_STAGE, FIXED, TUNED, Tuned, line_up, plot_alpha, tune_each
 
 MEASURES = ["nDCG@10", "nDCG@3", "RR@10", "AP@100"]
 

@@ -12,8 +12,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from pyterrier_taskarith.arithmetic import Alpha, Merge, MergeError, MergePlan
-from pyterrier_taskarith.arithmetic._diagnostics import diagnose, layer_label
-from pyterrier_taskarith.arithmetic._save import DTYPES
+from pyterrier_taskarith.arithmetic.save import DTYPES
+from pyterrier_taskarith.inspection._diagnostics import diagnose, layer_label
 from pyterrier_taskarith.inspection._plot import plot_layers
 from pyterrier_taskarith.inspection._text import to_html, to_text
 from pyterrier_taskarith.inspection._warnings import notes_of, warnings_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.arithmetic._diagnostics import ALL
+from pyterrier_taskarith.inspection._diagnostics import ALL
 
 #: Column -> its panel's label and the level of chance.
 _PANELS = {"cosine": ("cosine", 0.0), "conflicts": ("opposite signs", 0.5)}

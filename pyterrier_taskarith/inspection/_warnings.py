@@ -6,7 +6,7 @@ from itertools import combinations
 import pandas as pd
 
 from pyterrier_taskarith.arithmetic import MergePlan
-from pyterrier_taskarith.arithmetic._diagnostics import ALL
+from pyterrier_taskarith.inspection._diagnostics import ALL
 
 #: ‖τ‖/‖Θ_T‖ above this is more than domain training changes: Θ_0 is then hardly what Θ_D was made from.
 LARGE = 0.5

@@ -9,9 +9,9 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._encoder import EncoderScorer
-from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import types_scored_by
 from pyterrier_taskarith.scorers._batches import run_batches
 from pyterrier_taskarith.scorers._causal_prompts import Prompts
 from pyterrier_taskarith.scorers._causal_rows import Row, batch_of, pack, token_log_probabilities
-from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 

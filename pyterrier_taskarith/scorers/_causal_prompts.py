@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.errors import ScorerError
 
 #: Tokens of a document and of a query in the paper's evaluation.
 PAPER_DOCUMENT, PAPER_QUERY = 256, 128

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
-from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 

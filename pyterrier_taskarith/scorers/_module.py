@@ -8,9 +8,9 @@ import torch
 from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
-from pyterrier_taskarith.arithmetic._stream import stream
+from pyterrier_taskarith.arithmetic import stream
 from pyterrier_taskarith.checkpoints import Checkpoint, canonical, family_of, ties_embeddings
-from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.errors import ScorerError
 
 
 def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,  # noqa: ANN401

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from pyterrier_taskarith.checkpoints import CheckpointError
-from pyterrier_taskarith.checkpoints._readers import open_weights
-from pyterrier_taskarith.scorers._errors import ScorerError
+from pyterrier_taskarith.checkpoints import CheckpointError, open_weights
+from pyterrier_taskarith.errors import ScorerError
 
 #: Keys of the older 1_Pooling/config.json, in the order in which several are concatenated.
 _OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",

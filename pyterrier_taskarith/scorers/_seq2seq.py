@@ -5,11 +5,11 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.arithmetic.disk import origin
+from pyterrier_taskarith.arithmetic.save import origin
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import prediction_tokens, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._errors import ScorerError
 from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions

@@ -2,14 +2,17 @@
 
 from pyterrier_taskarith.tuning._ablate import ablate
 from pyterrier_taskarith.tuning._ablation import Ablation, plot_ablation
-from pyterrier_taskarith.tuning._layerwise import LAYER_ALPHAS, TunedLayers, tune_layers
-from pyterrier_taskarith.tuning._line_up import BASELINES, line_up, tune_each
-from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve
+from pyterrier_taskarith.tuning._development import Development
+from pyterrier_taskarith.tuning._groups import layer_groups
+from pyterrier_taskarith.tuning._layerwise import LAYER_ALPHAS, REUSE_BYTES, TunedLayers, tune_layers
+from pyterrier_taskarith.tuning._line_up import BASELINES, FIRST_STAGE, FIXED, TUNED, line_up, tune_each
+from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve, kendall
 from pyterrier_taskarith.tuning._plot import plot_alpha
-from pyterrier_taskarith.tuning._suggest import Suggestion, SuggestionWarning, suggest_alpha
+from pyterrier_taskarith.tuning._suggest import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
 from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS, sweep
 from pyterrier_taskarith.tuning._tune import Tuned, tune
 
-__all__ = ["ALPHAS", "Ablation", "AlphaCurve", "BASELINES", "LAYER_ALPHAS", "NODES", "Suggestion", "SuggestionWarning",
-           "Tuned", "TunedLayers", "WEIGHTS", "ablate", "line_up", "plot_ablation", "plot_alpha", "suggest_alpha",
+__all__ = ["ALPHAS", "Ablation", "AlphaCurve", "BASELINES", "Development", "FIRST_STAGE", "FIXED", "LAYER_ALPHAS",
+           "NODES", "REUSE_BYTES", "SUGGESTED", "Suggestion", "SuggestionWarning", "TUNED", "Tuned", "TunedLayers",
+           "WEIGHTS", "ablate", "kendall", "layer_groups", "line_up", "plot_ablation", "plot_alpha", "suggest_alpha",
            "sweep", "tune", "tune_each", "tune_layers"]

@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from pyterrier_taskarith.arithmetic import LayerAlphas
-from pyterrier_taskarith.comparison._intervals import mean_interval
+from pyterrier_taskarith.evaluation import mean_interval
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._ablation import CONFIDENCE, EVERYWHERE, NOWHERE, Ablation
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, Measures, developments

@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.comparison._formats import to_html, to_latex, to_markdown, to_text
-from pyterrier_taskarith.comparison._plots import finished, pyplot
-from pyterrier_taskarith.comparison._procedure import percent
-from pyterrier_taskarith.comparison._table import Cell, Table, decimal, interval, one_line
+from pyterrier_taskarith.evaluation import percent, to_html, to_latex, to_markdown, to_text
+from pyterrier_taskarith.evaluation.plots import finished, pyplot
+from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal, interval, one_line
 
 #: The systems that groups are compared with.
 EVERYWHERE, NOWHERE = "α everywhere", "α = 0 (Θ_T)"

@@ -7,9 +7,16 @@ import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
-from pyterrier_taskarith.comparison._frames import as_numbers, checked_qrels, checked_topics, first_few, require_values
+from pyterrier_taskarith.evaluation import (
+    as_numbers,
+    checked_qrels,
+    checked_topics,
+    first_few,
+    make_evaluator,
+    parse_measures,
+    require_values,
+)
 from pyterrier_taskarith.fusion import minmax
-from pyterrier_taskarith.measures import make_evaluator, parse_measures
 
 #: What stands for the mean over development sets, each set counting the same (the paper's rule).
 AVERAGE = "average"

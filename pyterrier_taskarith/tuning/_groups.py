@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyterrier_taskarith.arithmetic import Alpha, LayerAlphas, Layers, MergePlan
-from pyterrier_taskarith.arithmetic._alphas import DEFAULT, alpha_of
+from pyterrier_taskarith.arithmetic import DEFAULT, Alpha, LayerAlphas, Layers, MergePlan, alpha_of
 from pyterrier_taskarith.checkpoints import layer_of
 from pyterrier_taskarith.reranker import TaskArithReranker
 

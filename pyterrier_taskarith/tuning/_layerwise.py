@@ -12,7 +12,7 @@ from ir_measures import Measure
 from tqdm.auto import tqdm
 
 from pyterrier_taskarith.arithmetic import as_alpha
-from pyterrier_taskarith.comparison._significance import MEAN_TOLERANCE
+from pyterrier_taskarith.evaluation import MEAN_TOLERANCE
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments

@@ -7,10 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.comparison._evidence import read_evidence, setting_means
-from pyterrier_taskarith.comparison._intervals import INTERVALS, mean_interval
-from pyterrier_taskarith.comparison._plots import finished, pyplot
-from pyterrier_taskarith.comparison._procedure import percent
+from pyterrier_taskarith.evaluation import INTERVALS, mean_interval, percent, read_evidence, setting_means
+from pyterrier_taskarith.evaluation.plots import finished, pyplot
 
 #: Of the bootstrap that a band may be made by.
 RESAMPLES, SEED = 10_000, 42

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.analysis import LANGUAGES
-from pyterrier_taskarith.first_stage import first_stage
+from pyterrier_taskarith.terrier import LANGUAGES, first_stage
 
 #: Words of a sentence that may become a pseudo-query.
 SHORTEST, LONGEST = 6, 40

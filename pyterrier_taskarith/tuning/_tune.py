@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 from ir_measures import Measure
 
-from pyterrier_taskarith.comparison._frames import first_few
+from pyterrier_taskarith.evaluation import first_few, parse_measures
 from pyterrier_taskarith.fusion import Mix
-from pyterrier_taskarith.measures import parse_measures
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
 from pyterrier_taskarith.tuning._settings import Alphas

@@ -13,8 +13,8 @@ import torch
 
 from pyterrier_taskarith.arithmetic import Merge, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
+from testing import Triple
 from tests.checkpoints._by_hand import parameters
-from tests.factories import Triple
 
 Tensors = Mapping[str, torch.Tensor]
 

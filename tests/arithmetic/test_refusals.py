@@ -8,10 +8,10 @@ import torch
 from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
+from testing import bert_triple, t5_triple
 from tests.arithmetic._folders import changed, copy_of, filled, without
 from tests.arithmetic._modules import module_of
 from tests.checkpoints._by_hand import rewrite, rewrite_config
-from tests.factories import bert_triple, t5_triple
 
 NAME = "encoder.layer.1.output.dense.weight"
 

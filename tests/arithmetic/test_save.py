@@ -8,6 +8,7 @@ import torch
 
 from pyterrier_taskarith.arithmetic import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from testing import bert_triple, passages, t5_triple
 from tests.arithmetic._folders import copy_of, files, state
 from tests.arithmetic._reference import Case, merge_of
 from tests.checkpoints._by_hand import (
@@ -19,7 +20,6 @@ from tests.checkpoints._by_hand import (
     same_bits,
     sha256,
 )
-from tests.factories import bert_triple, passages, t5_triple
 
 
 @pytest.mark.parametrize("options", [{}, {"transformer_path": "0_Transformer"}, {"layout": "sharded"},

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from pyterrier_taskarith.arithmetic import MergeError, TaskVector
-from pyterrier_taskarith.arithmetic._save import save_merge
+from pyterrier_taskarith.arithmetic.save._save import save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._folders import changed, copy_of, files, state
 from tests.arithmetic._reference import merge_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith.arithmetic import MergeError
-from pyterrier_taskarith.arithmetic._save import in_bytes, save_merge
+from pyterrier_taskarith.arithmetic.save._save import in_bytes, save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._folders import files
 from tests.arithmetic._reference import merge_of

@@ -5,7 +5,7 @@ import torch
 
 from pyterrier_taskarith.arithmetic import Merge, TaskVector, _sources, _stream
 from pyterrier_taskarith.arithmetic._chunks import PIECE
-from pyterrier_taskarith.arithmetic.disk import _writer
+from pyterrier_taskarith.arithmetic.save import _writer
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._folders import copy_of, reorder_tokens, tokens_of
 from tests.arithmetic._reference import merge_of

@@ -8,10 +8,10 @@ import torch
 
 from pyterrier_taskarith.arithmetic import Layers, Merge, MergeError, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
+from testing import bert_triple
 from tests.arithmetic._modules import differing
 from tests.arithmetic._reference import Case, read
 from tests.checkpoints._by_hand import copied, rewrite, same_bits
-from tests.factories import bert_triple
 
 
 def scales(vector: TaskVector) -> list[float]:

@@ -5,10 +5,10 @@ import torch
 
 from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from testing import t5_triple
 from tests.arithmetic._folders import copy_of, reorder_tokens, tokens_of
 from tests.arithmetic._modules import differing, module_of, weights_of
 from tests.checkpoints._by_hand import parameters, raw, rewrite_config, same_bits
-from tests.factories import t5_triple
 
 EMBEDDING = "embeddings.word_embeddings.weight"
 ALPHA = 0.7

@@ -2,8 +2,8 @@
 
 import pytest
 
+from testing import Triple, bert_triple, t5_triple
 from tests.checkpoints._by_hand import offline_hub
-from tests.factories import Triple, bert_triple, t5_triple
 
 
 @pytest.fixture(autouse=True)

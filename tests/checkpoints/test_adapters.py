@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints._by_hand import copied, raw, rewrite_config, same_bits
-from tests.factories import bert_triple, t5_triple
-from tests.factories._adapter import lora_adapter
 
 QUERY = "bert.encoder.layer.1.attention.self.query"
 

@@ -12,7 +12,7 @@ import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, canonical, family_of, ties_embeddings
-from tests.factories import bert_triple, t5_triple
+from testing import bert_triple, t5_triple
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints._by_hand import copied, raw
-from tests.factories import bert_triple, t5_triple
-from tests.factories._adapter import lora_adapter
 
 MODULE = "bert.encoder.layer.0.attention.self.query"
 

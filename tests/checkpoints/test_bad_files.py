@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from testing import bert_triple
 from tests.checkpoints._by_hand import copied, raw
-from tests.factories import bert_triple
 
 
 class Trap:

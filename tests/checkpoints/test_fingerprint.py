@@ -5,8 +5,8 @@ import os
 
 from pyterrier_taskarith.checkpoints import Checkpoint, _fingerprint
 from pyterrier_taskarith.checkpoints._fingerprint import file_sha256
+from testing import bert_triple
 from tests.checkpoints._by_hand import copied, hub_cache, rewrite, sha256
-from tests.factories import bert_triple
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 

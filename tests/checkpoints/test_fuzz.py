@@ -14,8 +14,8 @@ from safetensors.torch import load, save
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from pyterrier_taskarith.checkpoints._readers import BinFile, SafetensorsFile, open_weights
+from testing import lora_adapter
 from tests.checkpoints._by_hand import copied, same_bits
-from tests.factories._adapter import lora_adapter
 
 FUZZ = settings(max_examples=150, derandomize=True, deadline=None, database=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

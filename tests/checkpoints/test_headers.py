@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, Place
 from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
+from testing import bert_triple
 from tests.checkpoints._by_hand import raw, same_bits
-from tests.factories import bert_triple
 
 
 def written(path, header, data=b"", length=None):

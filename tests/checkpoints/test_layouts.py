@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from testing import bert_triple, t5_triple
 from tests.checkpoints._by_hand import copied, hub_cache, parameters, raw, same_bits
-from tests.factories import bert_triple, t5_triple
 
 LAYOUTS = ["safetensors", "sharded", "bin", "sharded_bin"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -13,8 +13,8 @@ from pyterrier_taskarith.checkpoints import (
     layer_of,
     ties_embeddings,
 )
+from testing import bert_triple, t5_triple
 from tests.checkpoints._by_hand import STRAY, copied, parameters, raw, rewrite, rewrite_config
-from tests.factories import bert_triple, t5_triple
 
 
 @pytest.mark.parametrize(("model_type", "tied", "name", "expected"), [

@@ -7,8 +7,8 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, match_rows
+from testing import bert_triple, t5_triple
 from tests.checkpoints._by_hand import copied
-from tests.factories import bert_triple, t5_triple
 
 TOKENS = [f"t{i}" for i in range(100)]
 

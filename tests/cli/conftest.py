@@ -3,7 +3,7 @@
 import pytest
 
 from pyterrier_taskarith.cli import main
-from tests.factories import Triple, bert_triple
+from testing import Triple, bert_triple
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith.cache import CachedSetting, ScoreCache
-from tests.factories import passages, questions
+from pyterrier_taskarith.scorers._cache import CachedSetting, ScoreCache
+from testing import passages, questions
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from pyterrier_taskarith import Checkpoint, Merge, TaskVector
+from testing import bert_triple
 from tests.checkpoints._by_hand import raw, same_bits
-from tests.factories import bert_triple
 
 METHODS = {
     ("--trim", "0.3"): lambda vector: vector.trim(0.3),

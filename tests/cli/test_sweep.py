@@ -19,7 +19,7 @@ from pyterrier_taskarith.cli import _main, _sweep
 from pyterrier_taskarith.cli._reranker import SCORING
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 from pyterrier_taskarith.tuning import NODES, _tune
-from tests.factories import passages, questions
+from testing import passages, questions
 
 GRID = ["--alphas", "0,0.5,1", "--weights", "0,0.4,1"]
 FILES = ["--run", "first.run.gz", "--qrels", "qrels.txt", "--topics", "topics.tsv", "--docs", "docs.jsonl"]

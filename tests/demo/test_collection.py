@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from pyterrier_taskarith.collection import split_of
+from pyterrier_taskarith.data._collection import split_of
 from pyterrier_taskarith.demo import _collection
 from pyterrier_taskarith.demo._collection import build_collection, make_collection
 from pyterrier_taskarith.demo._docstrings import Inventory

@@ -12,7 +12,7 @@ from pyterrier_taskarith.cli import main
 from pyterrier_taskarith.demo import demo_models, open_demo, run_demo
 from pyterrier_taskarith.demo._run import BASELINES, FIXED, TUNED, report
 from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS
-from tests.factories import bert_triple, passages, questions
+from testing import bert_triple, passages, questions
 
 pytestmark = pytest.mark.java
 

@@ -9,7 +9,7 @@ import pyterrier as pt
 from experiments.datasets import DATASETS
 from experiments.loading import Loaded
 from experiments.options import Request
-from experiments.rehearsal import stand_ins
+from experiments.rehearsal.rehearsing import stand_ins
 from experiments.scoring import Settings
 from experiments.systems import SYSTEMS
 from pyterrier_taskarith._frames import with_scores

@@ -11,7 +11,7 @@ from experiments.command import run
 from experiments.datasets import DATASETS, Dataset
 from experiments.options import added, chosen, make_parser, requested
 from experiments.paper import printed
-from experiments.small_collections import make_collections
+from experiments.rehearsal.small_collections import make_collections
 from experiments.systems import SYSTEMS, Model, System
 from experiments.table1 import table1
 from pyterrier_taskarith import TaskArithReranker

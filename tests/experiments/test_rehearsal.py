@@ -12,20 +12,20 @@ import pandas as pd
 import pytest
 
 from experiments import protocol, scoring
-from experiments.audit import AuditError
 from experiments.command import main, run
 from experiments.datasets import DATASETS, Dataset
 from experiments.layers import ablations, layers
 from experiments.loading import load
 from experiments.options import make_parser, requested
-from experiments.rehearsal import SIMILAR, stand_ins
+from experiments.rehearsal.audit import AuditError
+from experiments.rehearsal.rehearsing import SIMILAR, stand_ins
+from experiments.rehearsal.small_collections import docstring_collections, make_collections
 from experiments.runs import sha256
-from experiments.small_collections import docstring_collections, make_collections
 from experiments.systems import SYSTEMS, Model
 from experiments.table1 import table1
 from experiments.table3 import table3
 from pyterrier_taskarith import Mix
-from pyterrier_taskarith.collection import Collection
+from pyterrier_taskarith.data._collection import Collection
 from tests.experiments._small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -213,7 +213,7 @@ def test_docstrings_of_each_package_are_a_collection(tmp_path, monkeypatch):
     qrels = {split: pd.DataFrame(rows, columns=["qid", "docno", "label"]) for split, rows in {
         "dev": [("a", "numpy.sum", 1), ("b", "numpy.sum", 1), ("b", "scipy.fft", 1)],
         "test": [("c", "numpy", 1), ("c", "numpy.sum", 2), ("d", "scipy.fft", 1)]}.items()}
-    monkeypatch.setattr("experiments.small_collections.build_collection",
+    monkeypatch.setattr("experiments.rehearsal.small_collections.build_collection",
                         lambda folder: Collection("docstrings", documents, topics, qrels))
     docstring_collections(tmp_path)
     loaded = load(Dataset("SciFact", "numpy", "biomedical", development_folder="numpy_dev"), tmp_path)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from pyterrier_taskarith import Checkpoint, TaskArithReranker, TaskVector
+from testing import Triple, passages, questions
 from tests.checkpoints._by_hand import same_bits
-from tests.factories import Triple, passages, questions
 from tests.families._by_hand import (
     Spelling,
     files,

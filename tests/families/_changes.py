@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.factories import Triple
-from tests.factories._adapter import lora_adapter
+from testing import Triple, lora_adapter
 from tests.families._by_hand import files, transformer_of
 
 Edit = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]

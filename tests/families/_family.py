@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from tests.factories import Triple
+from testing import Triple
 from tests.families import _cases
 from tests.families._by_hand import SPELLINGS
 from tests.families._cases import Case, Reference, Refused, Row

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.factories import t5_triple
-from tests.factories._cross_encoder import SAVED_BY, cross_encoder_triple
+from testing import SAVED_BY, cross_encoder_triple, t5_triple
 from tests.families._cases import BUFFER, NO_VECTOR, POOLER, Refused, Row
 from tests.families._changes import (
     adapter,

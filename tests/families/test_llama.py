@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from tests.factories import llama_triple, t5_triple
+from testing import llama_triple, t5_triple
 from tests.families._by_hand import saved_by_hand
 from tests.families._cases import ALPHA, BUFFER, NO_VECTOR, Refused, Row, frame
 from tests.families._changes import adapter, both, configured, lacking, removed, renamed, replaced, spoilt, trapped

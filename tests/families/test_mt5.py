@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.factories import t5_triple
+from testing import t5_triple
 from tests.families._by_hand import SPELLINGS, files
 from tests.families._cases import NO_VECTOR, Refused, Row
 from tests.families._changes import (

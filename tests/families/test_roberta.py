@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.factories import bert_triple
+from testing import bert_triple
 from tests.families._cases import BUFFER, POOLER, Refused, Row
 from tests.families._changes import (
     adapter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.factories import t5_triple
+from testing import t5_triple
 from tests.families._by_hand import STRAY
 from tests.families._cases import UNREAD, Refused, Row
 from tests.families._changes import disagreeing, lacking, published, replaced

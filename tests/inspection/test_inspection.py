@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pyterrier_taskarith import Checkpoint, Merge, MergeError, TaskArithReranker, TaskVector
-from pyterrier_taskarith.arithmetic._diagnostics import diagnose
 from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.inspection import Inspection, inspect_merge
+from pyterrier_taskarith.inspection._diagnostics import diagnose
+from testing import Triple, bert_triple, t5_triple
 from tests.arithmetic._folders import changed, copy_of, filled, reorder_tokens, tokens_of, without
 from tests.checkpoints._by_hand import rewrite
-from tests.factories import Triple, bert_triple, t5_triple
 
 EMBEDDING = "embeddings.word_embeddings.weight"
 

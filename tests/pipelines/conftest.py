@@ -4,7 +4,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import TaskArithReranker
-from tests.factories import t5_triple
+from testing import t5_triple
 from tests.pipelines._real_text import DEMO, candidates
 
 

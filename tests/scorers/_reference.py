@@ -8,7 +8,7 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import ScorerOptions, make_scorer
-from tests.factories import passages, questions
+from testing import passages, questions
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from safetensors.torch import save_file
 
 from pyterrier_taskarith.scorers import ScorerError, _scorer
-from tests.factories import bert_triple, passages, questions
+from testing import bert_triple, passages, questions
 from tests.scorers._reference import (
     ODD_TEXTS,
     SPECIAL_TEXTS,

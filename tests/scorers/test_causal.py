@@ -11,7 +11,7 @@ from pyterrier_taskarith.scorers import Causal, ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers import _causal_rows as rows_module
 from pyterrier_taskarith.scorers._causal_prompts import Prompt
 from pyterrier_taskarith.scorers._causal_rows import batch_of, pack
-from tests.factories import bert_triple, llama_triple, passages, questions
+from testing import bert_triple, llama_triple, passages, questions
 from tests.scorers._causal_reference import PROMPT, query_likelihoods
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts, scorer_of
 

@@ -16,9 +16,8 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
 from pyterrier_taskarith.scorers._pairs import longest_first, pair_template
+from testing import SAVED_BY, cross_encoder_triple, passages, questions
 from tests._reranking import frame
-from tests.factories import passages, questions
-from tests.factories._cross_encoder import SAVED_BY, cross_encoder_triple
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra"]

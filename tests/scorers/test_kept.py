@@ -8,7 +8,7 @@ from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.checkpoints import layer_of
 from pyterrier_taskarith.scorers import BiEncoder, Kept
 from pyterrier_taskarith.scorers._encoder import halves
-from tests.factories import bert_triple, cross_encoder_triple, llama_triple, passages, questions, t5_triple
+from testing import bert_triple, cross_encoder_triple, llama_triple, passages, questions, t5_triple
 
 LAYERS = 3
 ENCODERS = {

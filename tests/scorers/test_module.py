@@ -5,8 +5,8 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._module import build_module
+from testing import bert_triple, llama_triple, t5_triple
 from tests.checkpoints._by_hand import same_bits
-from tests.factories import bert_triple, llama_triple, t5_triple
 
 CPU = torch.device("cpu")
 

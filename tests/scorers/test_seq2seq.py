@@ -13,7 +13,7 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.families import PREDICTION_TOKENS, prediction_tokens
 from pyterrier_taskarith.scorers import ScorerError
 from pyterrier_taskarith.scorers._t5_decoder import first_step
-from tests.factories import passages, questions, t5_triple
+from testing import passages, questions, t5_triple
 from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
 
 TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}

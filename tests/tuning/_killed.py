@@ -8,13 +8,13 @@ import textwrap
 import time
 from pathlib import Path
 
-from tests.factories import Triple
+from testing import Triple
 
 #: Says each scoring, and waits, so that the kill falls between two.
 PROGRAM = textwrap.dedent("""
     import importlib, sys, time
     from pathlib import Path
-    from tests.factories import Triple
+    from testing import Triple
     from pyterrier_taskarith.tuning import _sweep
     original = _sweep.rows_of
     def slow(*arguments):

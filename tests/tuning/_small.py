@@ -4,7 +4,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith import Mix
-from tests.factories import passages, questions
+from testing import passages, questions
 
 
 def small_run(seed, queries=5, documents=12, depth=8):

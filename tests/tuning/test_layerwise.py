@@ -9,8 +9,8 @@ import pytest
 from ir_measures import AP
 
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tune_layers
-from pyterrier_taskarith.live import LiveModel
-from tests.factories import bert_triple
+from pyterrier_taskarith.scorers._loaded import LiveModel
+from testing import bert_triple
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
 from tests.tuning._killed import killed_after
 from tests.tuning._small import brute

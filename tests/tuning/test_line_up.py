@@ -9,7 +9,7 @@ from ir_measures import nDCG
 from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, TaskVector, compare, tune
 from pyterrier_taskarith.tuning import Tuned
 from pyterrier_taskarith.tuning._line_up import BASELINES, FIXED, TUNED, line_up, tune_each
-from tests.factories import bert_triple, passages, questions
+from testing import bert_triple, passages, questions
 
 ALPHAS, WEIGHTS = [0.0, 0.6, 1.0], [0.0, 0.3, 1.0]
 NAMES = [*BASELINES, FIXED, TUNED]

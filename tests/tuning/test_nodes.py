@@ -10,8 +10,8 @@ from scipy.stats import kendalltau
 from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith.tuning import _nodes
 from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve, kendall, lagrange
+from testing import bert_triple, cross_encoder_triple, llama_triple, t5_triple
 from tests._reranking import frame, reranker
-from tests.factories import bert_triple, cross_encoder_triple, llama_triple, t5_triple
 
 BI_ENCODERS = {"cosine": {}, "dot": {"similarity": "dot"}, "dot, normalised": {"similarity": "dot", "normalize": True},
                "cosine, normalised": {"normalize": True}}

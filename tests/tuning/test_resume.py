@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector, sweep, tune
-from tests.factories import bert_triple
+from testing import bert_triple
 from tests.tuning._killed import killed_after
 from tests.tuning._small import small_qrels, small_run
 

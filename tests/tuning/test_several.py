@@ -8,7 +8,7 @@ import pytest
 from ir_measures import nDCG
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector, plot_alpha, sweep, tune
-from tests.factories import bert_triple
+from testing import bert_triple
 from tests.tuning._small import brute, small_qrels, small_run
 
 ALPHAS, WEIGHTS = [0.0, 0.5, 1.0], [0.0, 0.3, 1.0]

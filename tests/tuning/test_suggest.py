@@ -15,7 +15,7 @@ from pyterrier_taskarith.tuning import _suggest
 from pyterrier_taskarith.tuning._criteria import best, overlaps, reciprocal_ranks, resampled, z_scores
 from pyterrier_taskarith.tuning._nodes import NODES
 from pyterrier_taskarith.tuning._suggest import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
-from tests.factories import bert_triple, passages, questions
+from testing import bert_triple, passages, questions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyterrier_taskarith.tuning._suggest.SuggestionWarning")
 

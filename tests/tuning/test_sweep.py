@@ -6,7 +6,7 @@ import pytest
 from ir_measures import AP, nDCG
 
 from pyterrier_taskarith import Mix, TaskArithReranker, plot_alpha, sweep, tune
-from tests.factories import bert_triple, passages, questions
+from testing import bert_triple, passages, questions
 
 ALPHAS, WEIGHTS = [0.0, 0.5, 1.0], [0.0, 0.3, 1.0]
 

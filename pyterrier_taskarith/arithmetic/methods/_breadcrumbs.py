@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic.methods._share import check_share
 from pyterrier_taskarith.arithmetic.methods._trim import keep_ranked
+from pyterrier_taskarith.errors import MergeError
 
 
 @dataclass(frozen=True)

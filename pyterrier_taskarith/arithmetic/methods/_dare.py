@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic.methods._share import check_share
+from pyterrier_taskarith.errors import MergeError
 
 
 @dataclass(frozen=True)

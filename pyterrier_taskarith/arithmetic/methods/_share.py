@@ -3,7 +3,7 @@
 import math
 import numbers
 
-from pyterrier_taskarith.arithmetic._errors import MergeError
+from pyterrier_taskarith.errors import MergeError
 
 
 def check_share(name: str, value: object, *, above: float | None = None, below: float | None = None,

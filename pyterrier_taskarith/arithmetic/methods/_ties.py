@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pyterrier_taskarith.arithmetic._difference import Difference
-from pyterrier_taskarith.arithmetic._errors import MergeError
 from pyterrier_taskarith.arithmetic._layers import Layers
 from pyterrier_taskarith.arithmetic.methods._trim import Trim
-from pyterrier_taskarith.checkpoints._fingerprint import combined
+from pyterrier_taskarith.checkpoints import combined
+from pyterrier_taskarith.errors import MergeError
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.arithmetic._task_vector import TaskVector

@@ -1,0 +1,70 @@
+"""Everything of Θ_T's folder but its weights: copied byte for byte."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyterrier_taskarith.arithmetic.save._record import RECORD
+from pyterrier_taskarith.checkpoints import WEIGHT_FILES, Checkpoint
+
+#: Other formats of the weights, and files that belong to Θ_T's training; not copied beside merged weights.
+_LEFT_OUT = (".bin", ".safetensors", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".pkl", ".pickle", ".joblib",
+             ".ckpt", ".npz", ".npy", ".gguf", ".tflite", ".safetensors.index.json", ".bin.index.json")
+#: Files that would be untrue of the merged model.
+_UNTRUE = ("README.md", ".gitattributes", "adapter_config.json", RECORD)
+
+
+def companions(ranker: Checkpoint) -> dict[Path, Path]:
+    """Returns path in the merged folder -> the file it is a copy of: configuration, tokenizer, further modules.
+
+    Args:
+        ranker: Θ_T. Where it is an adapter, the files are its base model's, but for those of a sentence-transformers
+            folder around it.
+    """
+    located = ranker.located
+    root, weights = located.root, located.weights
+    found = {path.relative_to(root): path for folder in dict.fromkeys([root, weights]) for path in _own_files(folder)}
+    for folder in _modules(root):
+        if folder.is_dir() and folder not in (root, weights):
+            found |= {path.relative_to(root): path for path in sorted(folder.rglob("*"))
+                      if path.is_file() and (path.name in WEIGHT_FILES or not path.name.endswith(_LEFT_OUT))}
+    if located.base is not None and located.base.weights != weights:
+        inside = weights.relative_to(root)
+        found = {inside / path.name: path for path in _own_files(located.base.weights)} | found
+    return found
+
+
+def _own_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.endswith(_LEFT_OUT) and path.name not in (*WEIGHT_FILES, *_UNTRUE):
+            yield path
+
+
+def _modules(root: Path) -> list[Path]:
+    """Returns the folders of a sentence-transformer's modules; that they lie in ``root`` was checked to find Θ_T."""
+    modules = root / "modules.json"
+    if not modules.is_file():
+        return []
+    return [root / str(entry["path"]) for entry in json.loads(modules.read_text(encoding="utf-8"))]
+
+
+def copy_files(files: dict[Path, Path], folder: Path) -> None:
+    """Copies files, whose new paths are relative, into a folder."""
+    for path, source in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / path)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def state_dtype(config: Path, dtype: str) -> None:
+    """Writes into a ``config.json`` in which dtype the weights beside it are."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for key in [key for key in ("dtype", "torch_dtype") if key in content] or ["torch_dtype"]:
+        content[key] = dtype
+    config.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,217 @@
+"""Texts of a documents file too large for memory: an index of where each document's line lies."""
+
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from pyterrier_taskarith._files import home
+from pyterrier_taskarith.data._lines import identifier, json_object, placed_lines, string
+from pyterrier_taskarith.data._texts import Fingerprint, TextSource, titles_apart, with_title
+
+__all__ = ["StoredTexts", "documents_file"]
+
+#: Raise it when the tables change.
+FORMAT = 1
+#: Docnos of one question to SQLite, which takes 999 values at most before version 3.32.
+AT_ONCE = 900
+#: Documents whose places are written together.
+_ROWS = 50_000
+_TABLES = ("CREATE TABLE documents (docno TEXT PRIMARY KEY, start INTEGER NOT NULL) WITHOUT ROWID",
+           "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+
+def documents_file(collection: str | Path) -> tuple[Path, str]:
+    """Returns a collection's file of documents, and the key of its docnos.
+
+    Args:
+        collection: A folder with ``docs.jsonl`` or ``corpus.jsonl``, or such a file of any name.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(collection)
+    for name, key in (("corpus.jsonl", "_id"), ("docs.jsonl", "docno")):
+        if (path / name).is_file():
+            return path / name, key
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file, and no folder with docs.jsonl or corpus.jsonl.")
+    where, _, line = next(placed_lines(path), (str(path), 0, "{}"))
+    return path, "_id" if "_id" in json_object(line, where) else "docno"
+
+
+class StoredTexts(TextSource):
+    """Texts by docno, read from JSON lines when they are asked for.
+
+    A document's text is its title, a space and its body, as :func:`read_collection` has
+    it. Where each line lies is looked up in an SQLite file, made once under a temporary name and renamed, and made
+    again where the documents' file has another size or time. It takes some 50 bytes a document on disk; memory stays
+    at a few megabytes whatever their number.
+
+    Example:
+        >>> texts = StoredTexts("miracl-es")                                         # doctest: +SKIP
+        >>> first >> TaskArithReranker(..., text_loader=texts)                       # doctest: +SKIP
+    """
+
+    def __init__(self, collection: str | Path, place: str | Path | None = None) -> None:
+        """Opens the documents, or goes through them once.
+
+        Args:
+            collection: A folder with ``docs.jsonl`` or ``corpus.jsonl``, or such a file.
+            place: The folder of the index; None: ``texts`` in the package's cache folder.
+
+        Raises:
+            FileNotFoundError: If there are no documents.
+            ValueError: If a line is something else, or a docno occurs twice; file and line are named.
+        """
+        super().__init__()
+        self.collection, self.place = str(collection), None if place is None else str(place)
+        self._path, self._key = documents_file(collection)
+        name = hashlib.sha256(str(self._path.resolve()).encode()).hexdigest()[:16]
+        self._index = (Path(place) if place is not None else home() / "texts") / f"{name}.sqlite3"
+        self._stamp = _stamp(self._path)
+        facts = self._facts()
+        if facts is None or facts["stamp"] != self._stamp:
+            self._build()
+            facts = self._facts()
+        assert facts is not None
+        self._count, self._docno_bytes = int(facts["count"]), int(facts["docno_bytes"])
+        self._apart, self.fingerprint = facts["titles"] == "apart", facts["fingerprint"]
+
+    @property
+    def count(self) -> int:
+        """How many documents there are."""
+        return self._count
+
+    @property
+    def docno_bytes(self) -> int:
+        """Bytes of the longest docno in UTF-8."""
+        return self._docno_bytes
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yields docno and text of every document, in the file's order."""
+        self._check()
+        for where, _, line in placed_lines(self._path):
+            docno, title, body = self._read(line, where)
+            yield docno, with_title(title, body) if self._apart else body
+
+    def get(self, docnos: Iterable[str]) -> dict[str, str]:
+        """Returns docno -> text of the documents that exist, among distinct docnos; read in the file's order."""
+        self._check()
+        starts = sorted((start, docno) for docno, start in self._starts(list(docnos)))
+        found = {}
+        with self._path.open("rb") as file:
+            for start, docno in starts:
+                file.seek(start)
+                line = file.readline().decode("utf-8-sig" if start == 0 else "utf-8")
+                _, title, body = self._read(line, f"{self._path}, byte {start}")
+                found[docno] = with_title(title, body) if self._apart else body
+        return found
+
+    def unknown(self, docnos: Iterable[str]) -> list[str]:
+        """Returns those of some docnos that are no document's, each once; no text is read."""
+        distinct = list(dict.fromkeys(docnos))
+        known = {docno for docno, _ in self._starts(distinct)}
+        return [docno for docno in distinct if docno not in known]
+
+    def _starts(self, docnos: list[str]) -> Iterator[tuple[str, int]]:
+        with closing(_connect(self._index)) as connection:
+            for place in range(0, len(docnos), AT_ONCE):
+                part = docnos[place:place + AT_ONCE]
+                marks = ",".join("?" * len(part))
+                yield from connection.execute(f"SELECT docno, start FROM documents WHERE docno IN ({marks})", part)
+
+    def _check(self) -> None:
+        if _stamp(self._path) != self._stamp:
+            raise ValueError(f"{self._path} has changed since it was opened; make a new StoredTexts.")
+
+    def _read(self, line: str, where: str) -> tuple[str, str, str]:
+        record = json_object(line, where)
+        return (identifier(record, self._key, where), string(record, "title", where, default=""),
+                string(record, "text", where))
+
+    def _facts(self) -> dict[str, str] | None:
+        """Returns what the index says of itself; None where there is none of this format."""
+        if not self._index.is_file():
+            return None
+        try:
+            with closing(_connect(self._index)) as connection:
+                facts = dict(connection.execute("SELECT name, value FROM facts"))
+        except sqlite3.DatabaseError:
+            return None
+        return facts if facts.get("format") == str(FORMAT) else None
+
+    def _build(self) -> None:
+        self._index.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{self._index.stem}-", dir=self._index.parent)
+        os.close(handle)
+        try:
+            with closing(sqlite3.connect(scratch)) as connection:
+                # Whoever is killed leaves the temporary name alone, so nothing needs to be safe before the end.
+                connection.execute("PRAGMA journal_mode=OFF")
+                connection.execute("PRAGMA synchronous=OFF")
+                for table in _TABLES:
+                    connection.execute(table)
+                facts = self._fill(connection)
+                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+                connection.commit()
+            with open(scratch, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(scratch, self._index)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+
+    def _fill(self, connection: sqlite3.Connection) -> dict[str, str]:
+        # Which of the two texts it is, is known at the end: so both are hashed.
+        bare, whole = Fingerprint(), Fingerprint()
+        count = longest = titled = repeated = 0
+        rows: list[tuple[str, int]] = []
+        for where, start, line in placed_lines(self._path):
+            docno, title, body = self._read(line, where)
+            count, longest = count + 1, max(longest, len(docno.encode()))
+            titled, repeated = titled + bool(title), repeated + bool(title and body.startswith(title))
+            bare.add(docno, body)
+            whole.add(docno, with_title(title, body))
+            rows.append((docno, start))
+            if len(rows) == _ROWS:
+                self._insert(connection, rows)
+        self._insert(connection, rows)
+        if not count:
+            raise ValueError(f"{self._path} holds no documents.")
+        apart = titles_apart(titled, repeated)
+        return {"format": str(FORMAT), "stamp": self._stamp, "count": str(count), "docno_bytes": str(longest),
+                "titles": "apart" if apart else "in the bodies",
+                "fingerprint": (whole if apart else bare).hexdigest()}
+
+    def _insert(self, connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> None:
+        rows.sort()  # SQLite is faster so
+        try:
+            connection.executemany("INSERT INTO documents VALUES (?, ?)", rows)
+        except sqlite3.IntegrityError:
+            raise ValueError(self._twice(connection, rows)) from None
+        rows.clear()
+
+    def _twice(self, connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> str:
+        """Returns what is wrong, where one of the rows has a docno that another line has too."""
+        starts: dict[str, int] = {}
+        for docno, start in rows:
+            known = connection.execute("SELECT start FROM documents WHERE docno = ?", (docno,)).fetchone()
+            first = starts.setdefault(docno, start if known is None else known[0])
+            if first != start:
+                where = next(where for where, place, _ in placed_lines(self._path) if place == max(first, start))
+                return f"{where}: the docno {docno!r} occurs twice."
+        raise AssertionError("SQLite refused docnos that occur once")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Opens an index for reading alone."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _stamp(path: Path) -> str:
+    """Returns what changes when a file does."""
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"

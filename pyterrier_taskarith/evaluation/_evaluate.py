@@ -1,0 +1,112 @@
+"""One value per system, query and measure: each system is run at most once and evaluated once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import pandas as pd
+import pyterrier as pt
+from ir_measures import Measure
+
+from pyterrier_taskarith.evaluation._frames import checked_qrels, checked_run, checked_topics, first_few
+from pyterrier_taskarith.evaluation._measures import make_evaluator
+
+System: TypeAlias = pd.DataFrame | pt.Transformer
+
+
+def named_systems(systems: Mapping[str, System] | Sequence[tuple[str, System]]) -> dict[str, System]:
+    """Reads systems given as a mapping or as (name, system) pairs.
+
+    Args:
+        systems: Name → run or transformer; or pairs, in which a repeated name would otherwise go unseen.
+
+    Returns:
+        Name → system, in the order given.
+
+    Raises:
+        ValueError: Two systems of the same name, or an empty name.
+        TypeError: Not a mapping or pairs, a name that is no string, a system that is neither run nor transformer.
+    """
+    pairs = list(systems.items()) if isinstance(systems, Mapping) else list(systems)
+    named: dict[str, System] = {}
+    for pair in pairs:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise TypeError("systems must be a dict of name: system or a list of (name, system) pairs, "
+                            f"but it holds a {type(pair).__name__}")
+        name, system = pair
+        if not isinstance(name, str):
+            raise TypeError(f"system name {name!r} is a {type(name).__name__}: names are strings")
+        if not name.strip():
+            raise ValueError("a system has an empty name: every row of the table needs one")
+        if name in named:
+            raise ValueError(f"two systems are called {name!r}: give each a name of its own")
+        if not isinstance(system, pd.DataFrame | pt.Transformer):
+            raise TypeError(f"system {name!r} is a {type(system).__name__}: "
+                            "give a run (DataFrame with qid, docno, score) or a PyTerrier transformer")
+        named[name] = system
+    return named
+
+
+def evaluate(
+    systems: Mapping[str, System],
+    qrels: pd.DataFrame,
+    measures: Mapping[Measure, str],
+    topics: pd.DataFrame | None = None,
+    *,
+    verbose: bool = False,
+) -> tuple[pd.DataFrame, int]:
+    """Evaluates every system on the same queries.
+
+    The queries that count are pt.Experiment's by default: those with judgements, among `topics` where topics are
+    given. A judged query for which a system retrieved nothing has the measure's value for an empty ranking (0); a
+    query without judgements is left out.
+
+    Args:
+        systems: Name → run or transformer. A transformer is run once, on `topics`.
+        qrels: Columns qid, docno, label.
+        measures: Measure → label.
+        topics: Columns qid and what the transformers need; required if there is a transformer.
+        verbose: Show a progress bar over the systems.
+
+    Returns:
+        A frame (system, qid, measure, value), and the number of queries (in topics, or else in any run) that were
+        left out for want of judgements.
+
+    Raises:
+        ValueError: Bad input, as `checked_run`, `checked_qrels` and `checked_topics` say; a transformer without
+            topics; topics or a run that share no query with qrels; a measure that no installed provider computes.
+    """
+    qrels = checked_qrels(qrels)
+    queries = pd.DataFrame(columns=["qid"]) if topics is None else checked_topics(topics)
+    asked = set(queries["qid"])
+    if topics is not None:
+        kept = qrels[qrels["qid"].isin(asked)]
+        if kept.empty:
+            raise ValueError(f"no query of topics ({first_few(queries['qid'])}) has judgements in qrels, "
+                             f"which is about {first_few(qrels['qid'].unique())}: are both of one test collection?")
+        qrels = kept
+    elif transformers := [name for name, system in systems.items() if isinstance(system, pt.Transformer)]:
+        raise ValueError(f"system {first_few(transformers)} is a transformer, which needs queries to run: give topics=")
+    judged = set(qrels["qid"])
+    # Before any transformer runs, so that a measure nobody computes costs no retrieval.
+    evaluator = make_evaluator(measures, qrels)
+
+    retrieved: set[str] = set()
+    rows: list[tuple[str, str, str, float]] = []
+    for name, system in pt.tqdm(systems.items(), desc="compare", unit="system", disable=not verbose):
+        # A copy: some transformers write into the frame that they are given.
+        run = checked_run(name, system if isinstance(system, pd.DataFrame) else system(queries.copy()))
+        found = set(run["qid"])
+        if not found & judged:
+            raise ValueError(f"the run of system {name!r} has none of the {len(judged)} judged queries: it is about "
+                             f"{first_few(sorted(found))}, the judgements about {first_few(sorted(judged))}")
+        retrieved |= found
+        rows += [(name, metric.query_id, measures[metric.measure], float(metric.value))
+                 for metric in evaluator.iter_calc(pt.model.to_ir_measures(run))]
+    if topics is None and (absent := judged - retrieved):
+        warnings.warn(f"{len(absent)} of the {len(judged)} judged queries have no documents in any run and count as 0 "
+                      f"({first_few(sorted(absent))}): give topics= to evaluate only the queries that were run",
+                      stacklevel=3)
+    return pd.DataFrame(rows, columns=["system", "qid", "measure", "value"]), len((asked or retrieved) - judged)

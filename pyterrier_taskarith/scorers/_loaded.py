@@ -1,0 +1,328 @@
+"""One living model for all variants of a re-ranker: weights switched in place, scores remembered."""
+
+import copy
+import hashlib
+import json
+import sys
+import threading
+import weakref
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from pyterrier_taskarith.arithmetic import (
+    Alpha,
+    CheckpointDifference,
+    LiveWeights,
+    Merge,
+    MergePlan,
+    Setting,
+    TaskVector,
+    make_plan,
+)
+from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
+from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
+from pyterrier_taskarith.scorers._cache import CachedSetting, ScoreCache
+from pyterrier_taskarith.scorers._detect import make_scorer
+from pyterrier_taskarith.scorers._kept import Kept
+from pyterrier_taskarith.scorers._memo import Memo, digest
+from pyterrier_taskarith.scorers._residence import choose_residence
+from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+
+#: For scores; some 160,000.
+MEMO_BYTES = 48 * 2**20
+#: Bytes at the start of a key that stand for the setting; the others stand for query and text.
+HEAD = 16
+#: Living models by what they are made of, so that variants and copies with another α share one.
+_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LiveModel]" = weakref.WeakValueDictionary()
+_MODELS_LOCK = threading.Lock()
+#: Endings of a model's own files beside its weights: configuration and tokenizer.
+_SETTINGS = (".json", ".txt", ".model")
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What makes a living model, beside its weights' sources.
+
+    Attributes:
+        scorer: "auto" or a scorer's name.
+        dtype: "auto", "float32", "float16" or "bfloat16".
+        device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
+        batch_tokens: See ScorerOptions.
+        max_length: See ScorerOptions.
+        truncation: See ScorerOptions.
+        prediction_tokens: See ScorerOptions.
+        resident: "auto", "memory" or "stream".
+        cache: Folder of scores kept between processes, or None.
+        verbose: Whether to show progress.
+    """
+
+    scorer: str = "auto"
+    dtype: str = "auto"
+    device: str | None = None
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    truncation: str = "keep_prompt"
+    prediction_tokens: tuple[str, str] | None = None
+    resident: str = "auto"
+    cache: str | None = None
+    verbose: bool = True
+
+
+class LiveModel:
+    """A module, its weights' sources, and the scores it gave."""
+
+    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LiveOptions,
+                 alphas: Mapping[str, Alpha]) -> None:
+        """Plans the merge, then loads the module.
+
+        Args:
+            ranker: Θ_T.
+            vectors: Task vectors by name.
+            options: Everything else.
+            alphas: What is going to be asked for first, to refuse layers that the model lacks before it is loaded.
+
+        Raises:
+            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer, or an α by
+                layers the models.
+            CacheError: If the cache cannot be made or opened.
+        """
+        self.options = options
+        # First: a folder that cannot be written to should not cost the loading of a model.
+        self._cache = ScoreCache(options.cache) if options.cache is not None else None
+        self.plan: MergePlan = make_plan(ranker, vectors)
+        self.plan.check_alphas(alphas)
+        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dtype = self._dtype(options.dtype, device)
+        self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
+            dtype, device, options.batch_tokens, options.max_length, options.truncation,
+            options.prediction_tokens, options.verbose))
+        self.residence = choose_residence(options.resident, self.plan, device)
+        if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
+            tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
+        self.weights = LiveWeights(self.scorer.module, self.plan, self.residence.choice)
+        self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
+        self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
+        self._lock = threading.RLock()
+
+    def score(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        """Scores pairs with the weights of a setting; a pair is scored once, as long as the memo holds it.
+
+        Args:
+            setting: Which weights.
+            queries: n strings.
+            texts: n strings.
+
+        Returns:
+            float32 array of n scores, in the order given.
+
+        Raises:
+            ScorerError: If a score is not finite.
+        """
+        setting = setting.normal
+        with self._lock:
+            keys = self._keys(setting, queries, texts)
+            known = {key: score for key in keys if (score := self._memo.get(key)) is not None}
+            missing = {key: place for place, key in enumerate(keys) if key not in known}
+            if self._cache is not None and missing:
+                cached = self._in_words(setting, next(iter(missing))[:HEAD])
+                found = self._cache.get(cached, [key[HEAD:] for key in missing])
+                for key in [key for key in missing if key[HEAD:] in found]:
+                    known[key] = score = found[key[HEAD:]]
+                    self._memo.put(key, score, 8)
+                    del missing[key]
+            if missing:
+                self._set(setting)
+                places = list(missing.values())
+                scores = self.scorer.score([queries[place] for place in places], [texts[place] for place in places],
+                                           setting)
+                self._check(scores, setting)
+                new = dict(zip(missing, map(float, scores), strict=True))
+                for key, score in new.items():
+                    self._memo.put(key, score, 8)
+                if self._cache is not None:
+                    self._cache.put(cached, [(key[HEAD:], score) for key, score in new.items()])
+                known.update(new)
+            return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
+
+    def embed(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Embeds queries and texts with the weights of a setting, where the scorer is a bi-encoder.
+
+        Args:
+            setting: Which weights.
+            queries: n distinct strings.
+            texts: m distinct strings.
+
+        Returns:
+            float32 arrays (n, d) and (m, d).
+
+        Raises:
+            TypeError: If the scorer has no embeddings.
+            ScorerError: If an embedding is not finite.
+        """
+        if not isinstance(self.scorer, BiEncoder):
+            raise TypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
+        setting = setting.normal
+        with self._lock:
+            self._set(setting)
+            embeddings = (self.scorer.embed("query", queries, setting), self.scorer.embed("document", texts, setting))
+        for found in embeddings:
+            self._check(found.sum(axis=-1), setting, "embeddings")
+        return embeddings
+
+    @contextmanager
+    def reusing(self, first: tuple[str, int], max_bytes: int) -> Iterator[Kept | None]:
+        """Within it, settings that differ from one layer on alone share the hidden states that enter that layer.
+
+        Other settings may be scored too; scores are the same bit for bit, whatever is kept.
+
+        Args:
+            first: The lowest layer that changes: its side and number, as ``layer_of`` returns them.
+            max_bytes: Bytes of hidden states kept, at most, on the model's device, until it ends.
+
+        Yields:
+            What is kept, with counts; None where the scorer cannot, and computes everything.
+        """
+        kept = Kept(*first, max_bytes)
+        with self._lock:
+            before, able = self.scorer.kept, self.scorer.keep(kept)
+        try:
+            yield kept if able else None
+        finally:
+            with self._lock:
+                self.scorer.keep(before)
+
+    def _set(self, setting: Setting) -> None:
+        """Sets the weights, and says which are below the layer whose hidden states are kept."""
+        self.weights.set(setting)
+        if self.scorer.kept is not None:
+            self.scorer.kept.use(self._below(setting, self.scorer.kept))
+
+    def _below(self, setting: Setting, kept: Kept) -> Hashable:
+        """Returns what decides every weight but those of the layers from one on and of a head."""
+        if setting.variant not in ("merged", "ranker"):
+            return setting.variant
+        alphas, added = dict(setting.alphas), []
+        for name in sorted(self.plan.merged):
+            side, number = layer_of(name)
+            if side != "head" and (number is None or side != kept.side or number < kept.layer):
+                added.append((name, *((step.position, step.factor) for step in self.plan.steps(name, alphas))))
+        return tuple(added)
+
+    def forget(self) -> None:
+        """Forgets scores and embeddings, so that those to come do not depend on what was scored before.
+
+        Equal pairs get scores that agree but for the last bits when they are in other batches; after this, the same
+        call gives the same bits.
+        """
+        with self._lock:
+            self._memo.clear()
+            self.scorer.forget()
+
+    def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
+        bad = int((~np.isfinite(scores)).sum())
+        if bad:
+            raise ScorerError(f"{bad} of {len(scores)} {what} are NaN or infinite with {setting}; "
+                              f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
+
+    def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+        head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=HEAD).digest()
+        digests = {text: digest(text) for text in {*queries, *texts}}
+        return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
+
+    def _identity(self, setting: Setting) -> list[object]:
+        """What decides a score beside query and text; hashes of the weights where scores outlive the process."""
+        if self._cache is None:
+            return [setting.variant, setting.alphas]
+        kind, _, name = setting.variant.partition(".")
+        parts: list[object] = [self.scorer.facts, self.plan.ranker.fingerprint, self._settings, kind]
+        if kind == "merged":
+            parts += [(alpha, self.plan.vectors[vector].fingerprint) for vector, alpha in setting.alphas]
+        elif kind != "ranker":
+            parts.append(self.plan.vectors[name or next(iter(self.plan.vectors))].fingerprint)
+        return parts
+
+    def _in_words(self, setting: Setting, head: bytes) -> CachedSetting:
+        """Returns what the cache tells of a setting to who looks into it."""
+        ranker, vectors = self.plan.ranker, self.plan.vectors
+        kind, _, name = setting.variant.partition(".")
+        weights = "Θ_T"
+        if kind == "merged":
+            alphas = dict(setting.alphas)
+            merge = Merge(ranker, {name: vectors[name] for name in alphas}, alphas)
+            weights += str(merge).removeprefix(ranker.source)
+        elif kind != "ranker":
+            checkpoint = getattr(vectors[name or next(iter(vectors))].difference, kind)
+            weights = f"{'Θ_D' if kind == 'domain' else 'Θ_0'} = {checkpoint.source}"
+        facts = self.scorer.facts
+        length = f", {facts['max_length']} tokens" if facts.get("max_length") else ""
+        scorer = f"{facts['scorer']}, {str(facts['dtype']).removeprefix('torch.')}{length}"
+        return CachedSetting(head, ranker.source, weights, scorer)
+
+    def _dtype(self, name: str, device: torch.device) -> torch.dtype:
+        if name != "auto":
+            return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[name]
+        if device.type == "cpu":
+            return torch.float32
+        return next((dtype for dtype in map(self.plan.ranker.dtype, self.plan.merged) if dtype.is_floating_point),
+                    torch.float32)
+
+
+def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LiveOptions,
+                 alphas: Mapping[str, Alpha]) -> LiveModel:
+    """Returns the living model that is made of these files as they are now, or makes it; see :class:`LiveModel`.
+
+    Raises:
+        MergeError, CheckpointError, ScorerError, CacheError: As LiveModel does.
+    """
+    with _MODELS_LOCK:
+        # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
+        checkpoint, fresh = Checkpoint(ranker), copy.deepcopy(dict(vectors))
+        key = (ranker, str(fresh), options, tuple(map(_stamp, source_files(checkpoint, fresh))))
+        model = _MODELS.get(key)
+        if model is None:
+            model = _MODELS[key] = LiveModel(checkpoint, fresh, options, alphas)
+        return model
+
+
+def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
+    """Returns every file that a living model is made from: weights, configurations, tokenizers, further modules."""
+    paths = [file.path for file in ranker.files] + companions(ranker, *_checkpoints(vectors))
+    return paths + [path for vector in vectors.values() for term in vector.terms for path in term.difference.paths()]
+
+
+def companions(*checkpoints: Checkpoint) -> list[Path]:
+    """Returns the files beside the weights that decide a score: configurations, tokenizers, further modules."""
+    found: dict[Path, None] = {}
+    for located in (checkpoint.located for checkpoint in checkpoints):
+        for folder in (located.root, located.weights):
+            found |= {path: None for path in sorted(folder.iterdir()) if path.suffix in _SETTINGS and path.is_file()}
+        if (located.root / "modules.json").is_file():
+            for module in json.loads((located.root / "modules.json").read_text(encoding="utf-8"))[1:]:
+                found |= {path: None for path in sorted((located.root / module["path"]).glob("*")) if path.is_file()}
+    return list(found)
+
+
+def _checkpoints(vectors: Mapping[str, TaskVector]) -> list[Checkpoint]:
+    """Returns the checkpoints whose difference a vector is, for all vectors."""
+    differences = [part for vector in vectors.values() for term in vector.terms for part in term.difference.parts()]
+    return [checkpoint for difference in differences if isinstance(difference, CheckpointDifference)
+            for checkpoint in (difference.domain, difference.base)]
+
+
+def _digest(paths: list[Path]) -> str:
+    """Returns one hash of the files' names and contents, wherever they lie."""
+    parts = [(path.name, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()) for path in paths]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    """Returns what changes when a file does."""
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -1,0 +1,139 @@
+"""Files of runs, judgements, topics and documents: what is read, and the line that is named where it cannot be."""
+
+import gzip
+
+import pandas as pd
+import pyterrier as pt
+import pytest
+
+from pyterrier_taskarith.data._texts import Texts
+from pyterrier_taskarith.data._trec import read_qrels, read_run, read_topics, with_queries
+
+RUN = "q1 Q0 d1 1 2.5 bm25\nq1 Q0 d2 2 -1e-3 bm25\n\nq2\tQ0\td1\t1\t7\tbm25\n"
+
+
+def written(path, text):
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.run", "a.run.gz"])
+def test_a_run_is_what_pyterrier_reads_with_the_lines_as_index(tmp_path, name):
+    path = written(tmp_path / name, RUN)
+    run, theirs = read_run(path), pt.io.read_results(str(path))
+    assert list(run.index) == [1, 2, 4]
+    pd.testing.assert_frame_equal(run.reset_index(drop=True), theirs[["qid", "docno", "score"]])
+
+
+def test_what_pandas_would_lose_is_kept(tmp_path):
+    run = read_run(written(tmp_path / "a.run", 'q1 Q0 NA 1 2 r\nq1 Q0 "d 2 1 r\nnull Q0 01 1.0 0 r\n'))
+    assert run.values.tolist() == [["q1", "NA", 2.0], ["q1", '"d', 1.0], ["null", "01", 0.0]]
+    qrels = read_qrels(written(tmp_path / "qrels", "\ufeffq1 0 NA 1\nnull 0 01 -2\nq1 0 NA 1\n"))
+    assert qrels.values.tolist() == [["q1", "NA", 1], ["null", "01", -2]]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "is empty"),
+    ("\n \n", "is empty"),
+    (RUN + "q3 Q0 d1 1 2.5\n", r"line 5: not the six fields qid, Q0, docno, rank, score and name: 'q3 Q0 d1 1 2.5'"),
+    ("q1 Q0 d1 1 2.5 my run\n", "line 1: not the six fields"),
+    (RUN + "q3 Q0 d1 1 high bm25\n", "line 5: not the six fields"),
+    (RUN + "q3 Q0 d1 1 nan bm25\n", "line 5: the score is nan, and must be finite"),
+    (RUN + "q1 Q0 d2 3 0 bm25\n", "line 5: document 'd2' occurs a second time for query 'q1'; the first is in line 2"),
+])
+def test_a_faulty_run_is_named_with_its_line(tmp_path, text, message):
+    path = written(tmp_path / "a.run", text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_run(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "is empty"),
+    ("query-id\tcorpus-id\tscore\n", "line 1: not the four fields qid, iteration, docno and a whole number: 'query-id"),
+    ("q1 0 d1 1\nq1 0 d2 0.5\n", "line 2: not the four fields"),
+    ("q1 0 d1 1\nq1 0 d1 0\n", "line 2: query 'q1' and document 'd1' are judged 0, and 1 before"),
+])
+def test_faulty_judgements_are_named_with_their_line(tmp_path, text, message):
+    path = written(tmp_path / "qrels.txt", text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_qrels(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_line_that_is_no_utf_8_is_named(tmp_path):
+    (tmp_path / "a.run").write_bytes(RUN.encode() + b"q3 Q0 d\xff 1 2 r\n")
+    with pytest.raises(ValueError, match=r"a\.run, line 5: not UTF-8 \(byte 7\)"):
+        read_run(tmp_path / "a.run")
+
+
+@pytest.mark.parametrize("reader", [read_run, read_qrels, read_topics])
+def test_a_file_that_is_not_there_is_named(tmp_path, reader):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        reader(tmp_path / "nowhere")
+
+
+TOPICS = {
+    "topics.tsv": "q1\tgrowth: of cells?\nq2\t a/b \n",
+    "topics.trec": "<top>\n<num> Number: q1\n<title> growth: of cells?\n</top>\n\n"
+                   "<top>\n<num>q2</num>\n<title>a/b</title>\n<desc> Description: more\n</top>\n",
+    "topics.xml": '<topics><topic number="q1"><query>growth: of cells?</query></topic>'
+                  '<topic number="q2"><query>a/b</query></topic></topics>',
+    "queries.jsonl": '{"_id": "q1", "text": "growth: of cells?"}\n{"_id": "q2", "text": "a/b", "metadata": {}}\n',
+}
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_topics_are_read_in_four_forms(tmp_path, name):
+    topics = read_topics(written(tmp_path / name, TOPICS[name]))
+    assert topics.values.tolist() == [["q1", "growth: of cells?"], ["q2", "a/b"]]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "holds no topics"),
+    ("q1\ta\nq2 b\n", "line 2: not a qid, a TAB and a query: 'q2 b'"),
+    ("q1\ta\nq1\tb\n", "line 2: the qid 'q1' occurs twice"),
+    ("<top>\n<num> 1\n<title> a\n</top>\n<top>\n<num> 1\n<title> b\n</top>\n", "topics: the qid '1' occurs twice"),
+    ("<topics><topic number='1'>", "topics: not TREC topics"),
+    ("<html></html>", "holds no topics"),
+    ('{"id": 1}\n', "line 1: '_id' must be a name"),
+])
+def test_faulty_topics_are_named_with_their_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_topics(written(tmp_path / "topics", text))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40, 60, -8, -1])
+def test_a_run_that_was_not_downloaded_to_its_end_is_named(tmp_path, kept):
+    lines = "".join(f"q{number} Q0 d{number * 7919 % 1000} 1 {number / 7} bm25\n" for number in range(5000))
+    path = tmp_path / "a.run.gz"
+    path.write_bytes(gzip.compress(lines.encode())[:kept])
+    with pytest.raises(ValueError, match="was it downloaded to its end" if kept else "is empty") as caught:
+        read_run(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_that_is_called_gz_and_is_none_is_named(tmp_path):
+    (tmp_path / "a.run.gz").write_text(RUN)
+    with pytest.raises(ValueError, match=r"a\.run\.gz, line 0: the file cannot be unpacked .*Not a gzipped file"):
+        read_run(tmp_path / "a.run.gz")
+
+
+def test_a_run_gets_its_queries_and_its_documents_are_looked_for(tmp_path):
+    run = read_run(written(tmp_path / "a.run", RUN))
+    topics = pd.DataFrame({"qid": ["q1"], "query": ["one"]})
+    documents = pd.DataFrame({"docno": ["d1", "d2"], "text": ["first", "second"]})
+    made = with_queries(run, topics, Texts(documents), "a.run")
+    assert made.values.tolist() == [["q1", "d1", 2.5, "one"], ["q1", "d2", -0.001, "one"]]
+    with pytest.raises(ValueError, match=r"a\.run, line 2: document 'd2' is not among the 1 documents and so has no "
+                                         r"text; the run has 1 such documents \(d2\) in 1 rows\. Were"):
+        with_queries(run, topics, Texts(documents.head(1)), "a.run")
+    with pytest.raises(ValueError, match=r"a\.run: none of its queries \('q1' …\) is among the 1 topics \('x' …\)"):
+        with_queries(run, topics.assign(qid="x"), Texts(documents), "a.run")
+
+
+def test_of_many_unknown_documents_some_are_named(tmp_path):
+    run = read_run(written(tmp_path / "a.run", "".join(f"q1 Q0 d{number} 1 {-number} r\n" for number in range(9))))
+    topics = pd.DataFrame({"qid": ["q1"], "query": ["one"]})
+    with pytest.raises(ValueError, match=r"line 3: document 'd2' .* 7 such documents \(d2, .*, d6 …\) in 7 rows\."):
+        with_queries(run, topics, Texts(pd.DataFrame({"docno": ["d0", "d1"], "text": ["a", "b"]})), "a.run")
