@@ -1,17 +1,20 @@
 """The package's own folder, and files and folders that appear all at once: written under another name, then renamed."""
 
 import errno
+import glob
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-#: In a scratch folder, the lock that says its writer lives.
-_LOCK = ".lock"
+#: What a rename over something else ends with; EACCES is Windows'.
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EACCES)
+#: What disks answer that cannot write folders out.
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
 
 
 def home() -> Path:
@@ -29,7 +32,8 @@ def new_file(target: Path) -> Iterator[Path]:
     """Gives a temporary path; where the block ends well, the file written there replaces the target.
 
     Args:
-        target: The file to make or replace. Its folder is made where there is none.
+        target: The file to make or replace; through a link, the file that it leads to. Its folder is made where there
+            is none.
 
     Yields:
         The path to write to.
@@ -37,6 +41,7 @@ def new_file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If the disk is read-only or full; the target is then as it was, and nothing else is left behind.
     """
+    target = Path(os.path.realpath(target))
     with _scratch(target) as folder:
         written = folder / target.name
         yield written
@@ -60,86 +65,87 @@ def new_folder(target: Path, *, replaces: bool = False) -> Iterator[Path]:
         FileExistsError: If there is something else at the target when the block ends.
         OSError: If the disk is read-only or full; the target is then as it was, and nothing else is left behind.
     """
+    target = Path(os.path.realpath(target))
     with _scratch(target) as folder:
-        filled, replaced = folder / "new", folder / "old"
+        filled = folder / "new"
         filled.mkdir()
         yield filled
         for path in [*filled.rglob("*"), filled]:
             _to_disk(path)
-        if replaces and target.exists():
-            os.replace(target, replaced)
+        _put(filled, target, folder / "old", replaces)
+        _to_disk(target.parent)
+
+
+def _put(filled: Path, target: Path, aside: Path, replaces: bool) -> None:
+    with suppress(OSError):
+        target.rmdir()  # an empty folder, which Windows renames nothing over
+    while True:
         try:
             os.replace(filled, target)
+            break
         except OSError as error:
-            if replaced.exists():
-                os.replace(replaced, target)
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno not in _TAKEN:
+                raise
+            if not replaces or target.is_file():
                 raise FileExistsError(f"{target} was made by something else meanwhile; it is left as it is") from error
-            raise
-        _to_disk(target.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has put it aside
+            os.replace(target, aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
-    """Gives a locked folder beside the target, removed at the end; those that killed writers left are removed first.
+    """Gives a folder beside the target, removed at the end; those that killed writers left are removed first.
 
-    The kernel drops a lock when its process dies, however it dies, so that what was left can be told from what is
-    being written.
+    A writer holds a lock from before its folder is there until after it is gone. The kernel drops a lock when its
+    process dies, however it dies, so that what was left can be told from what is being written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{_escaped(target.name)}.*.tmp"):
-        _remove_left(left)
-    folder, lock = _locked(target)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.lock"):
+        lock = FileLock(left, timeout=0)
+        with suppress(Timeout, OSError, NotImplementedError):  # its writer lives, or nobody can tell
+            lock.acquire()
+            _remove(left.with_suffix(".tmp"), target, lock)
+    lock = _lock(target)
+    folder = Path(lock.lock_file).with_suffix(".tmp")
     try:
+        folder.mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
+        _remove(folder, target, lock)
 
 
-def _locked(target: Path) -> tuple[Path, FileLock]:
+def _lock(target: Path) -> FileLock:
     while True:
-        folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        folder.mkdir()
-        lock = FileLock(folder / _LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except (Timeout, FileNotFoundError):
-            continue  # another writer took the folder, not yet locked, for one that was left
-        except NotImplementedError:
-            return folder, lock  # this disk has no locks
-        if (folder / _LOCK).exists():
-            return folder, lock
-        lock.release()
+        lock = FileLock(target.with_name(f".{target.name}.{secrets.token_hex(4)}.lock"), timeout=0)
+        with suppress(Timeout):  # another writer takes it, not locked yet, for one that was left
+            with suppress(NotImplementedError):  # this disk has no locks
+                lock.acquire()
+            return lock
 
 
-def _remove_left(folder: Path) -> None:
-    """Removes a scratch folder whose writer is dead; one that lives, or that cannot be told, stays."""
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except (Timeout, OSError, NotImplementedError):
-        return
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        lock.release()
-
-
-def _escaped(name: str) -> str:
-    """Returns a name that ``glob`` matches as it is."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+def _remove(folder: Path, target: Path, lock: FileLock) -> None:
+    """Removes a scratch folder and its lock; a target that it was about to replace, and did not, returns first."""
+    if not target.exists():
+        with suppress(OSError):
+            os.replace(folder / "old", target)
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    with suppress(OSError):
+        os.unlink(lock.lock_file)
 
 
 def _to_disk(path: Path) -> None:
     """Waits until a file or folder is on the disk."""
-    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+    windows = not hasattr(os, "O_DIRECTORY")  # it opens no folders, and writes out what is open for writing alone
+    if path.is_symlink() or (windows and path.is_dir()):
         return
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a disk that cannot do that for folders
+        if error.errno not in _UNSUPPORTED:
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         os.close(file)
