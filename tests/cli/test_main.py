@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 import pytest
 
 from pyterrier_taskarith.cli import _inspect, main
+from pyterrier_taskarith.errors import CheckpointError, MissingPackageError, TaskArithError, WrongTypeError
 
 COMMAND = [sys.executable, "-m", "pyterrier_taskarith.cli"]
 
@@ -66,16 +67,36 @@ def test_an_error_of_several_lines_becomes_one(printed, models, monkeypatch):
     assert printed("inspect", *models) == (1, "", "taskarith: first second\n")
 
 
-def test_a_mistake_of_the_program_keeps_its_traceback(printed, models, monkeypatch):
+@pytest.mark.parametrize("error", [AssertionError("ours"), KeyError("ours")])
+def test_an_error_of_the_program_shows_its_traceback_and_asks_for_a_report(printed, models, monkeypatch, error):
     def fail(_):
-        raise AssertionError("ours")
+        raise error
 
     monkeypatch.setattr(_inspect, "merge_of", fail)
-    with pytest.raises(AssertionError, match="ours"):
-        printed("inspect", *models)
+    status, out, err = printed("inspect", *models)
+    assert (status, out) == (70, "")
+    assert err.startswith("Traceback") and f"{type(error).__name__}: " in err
+    assert err.splitlines()[-1].startswith("taskarith: this is an error of the program") and "report" in err
 
 
-def test_an_interrupt_is_no_traceback(printed, models, monkeypatch):
+@pytest.mark.parametrize("error", [TaskArithError("bad α"), CheckpointError("bad α"), WrongTypeError("bad α"),
+                                   MissingPackageError("bad α"), OSError("bad α")])
+@pytest.mark.parametrize("where", ["before", "after", "nowhere"])
+def test_debug_before_or_after_the_subcommand_shows_the_traceback(printed, models, monkeypatch, error, where):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(_inspect, "merge_of", fail)
+    status, out, err = printed(*["--debug"] * (where == "before"), "inspect", *models, *["--debug"] * (where == "after"))
+    assert (status, out) == (1, "") and err.splitlines()[-1] == "taskarith: bad α"
+    assert err.startswith("Traceback") if where != "nowhere" else err == "taskarith: bad α\n"
+
+
+def test_the_version_is_that_of_the_installed_package(printed):
+    assert printed("--version") == (0, f"taskarith {version('pyterrier_taskarith')}\n", "")
+
+
+def test_an_interrupt_prints_no_traceback(printed, models, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
