@@ -1,39 +1,37 @@
-"""What the commands of all tables share: the folder's files, progress, errors in a line, and a rehearsal's heading."""
+"""What the commands of all tables share: the folder's files, progress, exit statuses, and a rehearsal's heading."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 from experiments.loading import first_stage
 from experiments.options import Request, make_parser, requested
 from experiments.progress import Energy, Progress, hardware, versions
-from experiments.rehearsal.audit import AuditError
 from experiments.report import ENDINGS, Section, written
 from experiments.runs import replace as write
 from experiments.scoring import FirstStage, Workbench
-
-#: What the user can mend, and an audit's finding: told in a line. Anything else is a mistake of ours.
-MENDABLE = (ValueError, RuntimeError, OSError, ImportError, AuditError)
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
+from pyterrier_taskarith.cli import exit_status
+from pyterrier_taskarith.errors import TaskArithError
 
 #: Makes a table's report, and, in a rehearsal, audits it.
 Table = Callable[[Workbench, Request], list[Section]]
 
 
 def main(name: str, about: str, table: Table, argv: Sequence[str] | None = None) -> None:
-    """Runs a table's command: makes missing runs, prints the report, and writes it in every format."""
+    """Runs a table's command: makes missing runs, prints the report, and writes it in every format.
+
+    Raises:
+        SystemExit: With the status of `exit_status`, or 2 where the command line is wrong.
+    """
     parser = make_parser(name, about)
     given = parser.parse_args(argv)
     try:
         request = requested(given)
-    except ValueError as error:
+    except (TaskArithError, FileNotFoundError) as error:
         parser.error(str(error))
-    try:
-        report = run(name, table, request, given.format)
-    except MENDABLE:  # which the log and standard error have
-        parser.exit(1, f"Finished runs stay in {given.folder}; the same command goes on from there.\n")
-    except KeyboardInterrupt:
-        parser.exit(INTERRUPTED, f"Interrupted; the same command goes on from {given.folder}.\n")
-    print(report, end="")
+    status = exit_status(name, lambda: print(run(name, table, request, given.format), end=""), debug=given.debug)
+    if status:
+        print(f"Finished runs stay in {given.folder}; the same command goes on from there.", file=sys.stderr)
+        sys.exit(status)
 
 
 def run(name: str, table: Table, request: Request, form: str = "text", first: FirstStage = first_stage) -> str:
@@ -54,8 +52,8 @@ def run(name: str, table: Table, request: Request, form: str = "text", first: Fi
             sections.insert(0, Section("Stored runs", sentences=list(bench.remarks.values())))
         if request.rehearsal:
             sections.insert(0, rehearsed(request))
-    except MENDABLE as error:
-        progress.say(f"{name}: {' '.join(str(error).split())}")
+    except Exception as error:
+        progress.log(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
     finally:
         if bench is not None:

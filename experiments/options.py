@@ -14,6 +14,7 @@ from experiments.protocol import ALPHAS, READINGS
 from experiments.report import ENDINGS
 from experiments.scoring import Settings
 from experiments.systems import BIOMEDICAL, SYSTEMS, System
+from pyterrier_taskarith.errors import TaskArithError
 
 
 class Named(Protocol):
@@ -53,22 +54,24 @@ class Request:
         """Returns the datasets whose development queries α is chosen on.
 
         Raises:
-            ValueError: If there are none.
+            TaskArithError: If there are none.
         """
         if not self.developments:
-            raise ValueError("no dataset has development queries, which α is chosen on: declare a dataset with them")
+            raise TaskArithError(
+                "no dataset has development queries, which α is chosen on: declare a dataset with them")
         return self.developments
 
     def plan(self, *, biomedical: bool) -> Plan:
         """Returns the plan of Table 1 (the biomedical datasets, α tuned) or Table 2 (the other ones, α = 1).
 
         Raises:
-            ValueError: If no dataset is of the table, or, of Table 1, none has development queries.
+            TaskArithError: If no dataset is of the table, or, of Table 1, none has development queries.
         """
         datasets = [dataset for dataset in self.datasets if (dataset.target == BIOMEDICAL) == biomedical]
         if not datasets:
-            raise ValueError(f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table: "
-                             f"those with the target {BIOMEDICAL!r} are of Table 1, the others of Table 2")
+            raise TaskArithError(
+                f"none of the datasets {[dataset.name for dataset in self.datasets]} is of this table: "
+                f"those with the target {BIOMEDICAL!r} are of Table 1, the others of Table 2")
         return Plan(self.systems, datasets, self.tuning_sets() if biomedical else (), self.reading,
                     self.alphas)
 
@@ -107,6 +110,7 @@ def make_parser(name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--models", metavar="DIR", type=Path,
                         help="of a rehearsal on --collections: a folder with ranker, domain and base; the package's "
                              "own small triple if left out")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of every error")
     return parser
 
 
@@ -114,7 +118,7 @@ def requested(given: argparse.Namespace) -> Request:
     """Returns what the options ask for.
 
     Raises:
-        ValueError: If a name is unknown.
+        TaskArithError: If a name is unknown.
     """
     systems, datasets = list(SYSTEMS), list(DATASETS)
     if given.declarations is not None:
@@ -127,7 +131,7 @@ def requested(given: argparse.Namespace) -> Request:
         systems, datasets, collections = stand_ins(systems, datasets, given.folder, given.collections, given.models)
         settings = replace(settings, collections=collections, halves=given.collections is not None)
     elif given.models is not None:
-        raise ValueError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
+        raise TaskArithError("--models is for a rehearsal; systems.py and --declarations name the models of a real run")
     settings = replace(settings, runs=stored_runs(given.run, datasets))
     developments = chosen([dataset for dataset in datasets if dataset.develops], given.development,
                           "dataset with development queries")
@@ -135,8 +139,8 @@ def requested(given: argparse.Namespace) -> Request:
     lacking = {system.name: system.paper_alpha for system in wanted
                if system.paper_alpha is not None and system.paper_alpha not in given.alphas}
     if lacking:
-        raise ValueError("--alphas lacks " + ", ".join(f"{alpha:g} ({name})" for name, alpha in lacking.items())
-                         + ", which the paper has: its row could not be compared; add it, or name other --systems")
+        raise TaskArithError("--alphas lacks " + ", ".join(f"{alpha:g} ({name})" for name, alpha in lacking.items())
+                             + ", which the paper has: its row could not be compared; add it, or name other --systems")
     return Request(wanted, chosen(datasets, given.datasets, "dataset"), developments, given.reading, settings,
                    given.rehearse, given.alphas)
 
@@ -145,21 +149,21 @@ def declared_in(path: Path) -> tuple[list[System], list[Dataset]]:
     """Returns the systems and datasets of a file of declarations.
 
     Raises:
-        ValueError: If it cannot be run, or declares nothing or something else; it is named.
+        TaskArithError: If it cannot be run, or declares nothing or something else; it is named.
     """
     try:
         names = runpy.run_path(str(path))
     except Exception as error:  # whatever the file does
-        raise ValueError(f"--declarations {path}: {type(error).__name__}: {error}") from error
+        raise TaskArithError(f"--declarations {path}: {type(error).__name__}: {error}") from error
     if not {"SYSTEMS", "DATASETS"} & set(names):
-        raise ValueError(f"--declarations {path}: it has neither SYSTEMS nor DATASETS")
+        raise TaskArithError(f"--declarations {path}: it has neither SYSTEMS nor DATASETS")
     return _all_of(System, names, "SYSTEMS", path), _all_of(Dataset, names, "DATASETS", path)
 
 
 def _all_of(kind: type[Declared], names: Mapping[str, object], name: str, path: Path) -> list[Declared]:
     found = names.get(name, ())
     if not isinstance(found, list | tuple) or not all(isinstance(each, kind) for each in found):
-        raise ValueError(f"--declarations {path}: {name} must be a list of {kind.__name__}, not {found!r}")
+        raise TaskArithError(f"--declarations {path}: {name} must be a list of {kind.__name__}, not {found!r}")
     return list(found)
 
 
@@ -167,15 +171,15 @@ def stored_runs(given: Sequence[str], datasets: Sequence[Dataset]) -> dict[str, 
     """Returns dataset -> the file of its run.
 
     Raises:
-        ValueError: If there is no such dataset or file.
+        TaskArithError: If there is no such dataset or file.
     """
     found = {}
     for name, equals, path in (text.partition("=") for text in given):
         if not equals or not path:
-            raise ValueError(f"--run {name}: write DATASET=FILE")
+            raise TaskArithError(f"--run {name}: write DATASET=FILE")
         chosen(list(datasets), name, "dataset")
         if not Path(path).is_file():
-            raise ValueError(f"--run {name}={path}: there is no such file")
+            raise TaskArithError(f"--run {name}={path}: there is no such file")
         found[name.strip()] = Path(path)
     return found
 
@@ -189,14 +193,14 @@ def chosen(known: list[Declared], names: str | None, kind: str) -> list[Declared
     """Returns those that are named between commas, in the order in which they are known.
 
     Raises:
-        ValueError: If a name is unknown.
+        TaskArithError: If a name is unknown.
     """
     if names is None:
         return known
     asked = [name.strip() for name in names.split(",")]
     unknown = [name for name in asked if name not in {each.name for each in known}]
     if unknown:
-        raise ValueError(f"unknown {kind} {unknown[0]!r}: choose among {', '.join(each.name for each in known)}")
+        raise TaskArithError(f"unknown {kind} {unknown[0]!r}: choose among {', '.join(each.name for each in known)}")
     return [each for each in known if each.name in asked]
 
 

@@ -51,9 +51,13 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Writes a line to the log and to standard error."""
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=self._log, flush=True)
+        self.log(text)
         if not self._quiet:
             print(text, file=sys.stderr, flush=True)
+
+    def log(self, text: str) -> None:
+        """Writes a line to the log alone."""
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=self._log, flush=True)
 
     def close(self) -> None:
         """Closes the log."""

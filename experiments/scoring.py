@@ -21,6 +21,7 @@ from experiments.runs import FORMAT, RUN, TEXTS, RunStore, run_bytes, sha256, sl
 from experiments.systems import Model, System
 from pyterrier_taskarith import Checkpoint, TaskArithReranker
 from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith.errors import DataError
 from pyterrier_taskarith.scorers import companions
 from pyterrier_taskarith.terrier import K1, B
 
@@ -106,7 +107,7 @@ class Workbench:
             stage = self._first_stage(loaded, index) if given is None else stored_run(loaded, given)
             found = stage.transform(topics)
             if not len(found):
-                raise ValueError(f"the first stage found nothing for the {len(topics)} {split} queries of "
+                raise DataError(f"the first stage found nothing for the {len(topics)} {split} queries of "
                                  f"{dataset.name}")
             texts = dict(zip(found["docno"], found["text"], strict=True))
             self.store.put(name, recipe, {RUN: run_bytes(found, BM25), TEXTS: texts_bytes(texts)},

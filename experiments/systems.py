@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyterrier_taskarith.errors import TaskArithError
+
 #: What a domain model may be adapted to; datasets say which they need.
 BIOMEDICAL, GERMAN, SPANISH, FRENCH, ENGLISH = "biomedical", "german", "spanish", "french", "english"
 
@@ -64,10 +66,10 @@ class System:
         """Returns the arguments of a TaskArithReranker.
 
         Raises:
-            ValueError: If there is no model for the target.
+            TaskArithError: If there is no model for the target.
         """
         if target not in self.domains:
-            raise ValueError(f"system {self.name} has no model adapted to {target!r}; it has {list(self.domains)}")
+            raise TaskArithError(f"system {self.name} has no model adapted to {target!r}; it has {list(self.domains)}")
         return {"ranker": self.ranker.source, "domain": self.domains[target].source, "base": self.base.source,
                 "scorer": self.scorer, "truncation": self.truncation, "prediction_tokens": self.prediction_tokens,
                 "max_length": self.max_length}

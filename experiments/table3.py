@@ -14,6 +14,7 @@ from experiments.protocol import READINGS, Choice, choose_alpha
 from experiments.report import Section
 from experiments.scoring import Workbench
 from experiments.systems import BIOMEDICAL
+from pyterrier_taskarith.errors import TaskArithError
 
 NAME = "table3"
 
@@ -23,7 +24,8 @@ def table3(bench: Workbench, request: Request) -> list[Section]:
     developments = request.tuning_sets()
     systems = [system for system in request.systems if BIOMEDICAL in system.domains]
     if not systems:
-        raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
+        raise TaskArithError(
+            f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
     bench.find(systems, [BIOMEDICAL])
     for system in systems:
         for dataset in developments:

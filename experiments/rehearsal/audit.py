@@ -20,6 +20,7 @@ from experiments.rehearsal.reference import Reference
 from experiments.runs import RUN
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.families import FAMILIES
 from pyterrier_taskarith.scorers import quiet
 
@@ -31,7 +32,7 @@ Run = dict[str, dict[str, float]]
 Variant = tuple[str, Alpha | None]
 
 
-class AuditError(AssertionError):
+class AuditError(TaskArithError):
     """A rehearsal found that a step did not do what it should."""
 
 

@@ -12,6 +12,7 @@ from experiments.datasets import Dataset
 from experiments.rehearsal.small_collections import make_collections
 from experiments.systems import Model, System
 from pyterrier_taskarith.demo import demo_models
+from pyterrier_taskarith.errors import TaskArithError
 
 #: Dataset -> the folder of a small public collection of its language that stands in where its own is not there.
 SIMILAR = {"NFCorpus": "cran", "SCIDOCS": "npl_vaswani", "GermanQuAD": "xquad_de", "MIRACL Spanish": "xquad_es",
@@ -32,11 +33,12 @@ def stand_ins(systems: Sequence[System], datasets: Sequence[Dataset], folder: Pa
         models: Of real collections, the folder with ranker, domain and base; None: the package's.
 
     Raises:
-        ValueError: If models are given without collections, or none of the collections is there.
+        TaskArithError: If models are given without collections, or none of the collections is there.
     """
     if collections is None:
         if models is not None:
-            raise ValueError("--models needs --collections: the small collections made on the spot suit no real model")
+            raise TaskArithError(
+                "--models needs --collections: the small collections made on the spot suit no real model")
         make_collections(datasets, folder / "rehearsal" / "collections")
         small = [small_system(system, folder / "rehearsal" / "models") for system in systems]
         # The text is English-like, whatever the language that it stands in for.
@@ -45,8 +47,9 @@ def stand_ins(systems: Sequence[System], datasets: Sequence[Dataset], folder: Pa
         return small, english, folder / "rehearsal" / "collections"
     kept = [found for dataset in datasets if (found := _found(dataset, collections)) is not None]
     if not kept:
-        raise ValueError(f"{collections} holds none of the collections "
-                         f"{', '.join([dataset.folder for dataset in datasets])}, nor of {', '.join(SIMILAR.values())}")
+        names = ", ".join(dataset.folder for dataset in datasets)
+        raise TaskArithError(f"{collections} holds none of the collections {names}, nor of "
+                             f"{', '.join(SIMILAR.values())}")
     triple = demo_models() if models is None else {name: str(models.resolve() / name)
                                                    for name in ("ranker", "domain", "base")}
     targets = dict.fromkeys((dataset.target for dataset in datasets), Model(triple["domain"]))
@@ -73,14 +76,15 @@ def small_system(system: System, folder: Path) -> System:
     """Returns a system with small models in the places of its own, made where they are missing.
 
     Raises:
-        ValueError: If there is no small family for its name.
+        TaskArithError: If there is no small family for its name.
     """
     from experiments.rehearsal.small_models import MAKERS
 
     maker = MAKERS.get(system.name)
     if maker is None:
-        raise ValueError(f"there are no small models for {system.name!r}; there are for {', '.join(MAKERS)}: leave it "
-                         "out with --systems or name the others")
+        raise TaskArithError(
+            f"there are no small models for {system.name!r}; there are for {', '.join(MAKERS)}: leave it "
+            "out with --systems or name the others")
     triples = {target: made(folder / system.name.lower() / target, maker, seed)
                for seed, target in enumerate(system.domains)}
     first = next(iter(triples.values()))

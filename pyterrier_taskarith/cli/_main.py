@@ -5,7 +5,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +22,7 @@ BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
-#: Errors that the user can mend. The last three go when every room raises its own error.
+#: Errors that the user can mend. The last three go when every room raises its own errors.
 USERS = (TaskArithError, OSError, ValueError, RuntimeError, ImportError)
 
 
@@ -32,33 +33,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; None: the process's own.
 
     Returns:
-        The exit status: 0; 1 after an error that the user can mend; 70 after one of the program; 130 after Ctrl-C; 141
-        if nobody reads the output.
+        The exit status, of `exit_status`.
 
     Raises:
         SystemExit: With 0 after ``--help`` and ``--version``, with 2 where the command line is wrong.
     """
     given = _parser().parse_args(arguments)
+    return exit_status("taskarith", lambda: given.run(given), debug=given.debug)
+
+
+def exit_status(program: str, action: Callable[[], None], *, debug: bool = False) -> int:
+    """Runs an action and turns errors into a line on standard error and an exit status.
+
+    Args:
+        program: Its name, which the line begins with.
+        action: What to run.
+        debug: Whether the traceback of an error that the user can mend is shown too.
+
+    Returns:
+        0; 1 after an error that the user can mend; 70 after an error of the program, whose traceback is shown; 130
+        after Ctrl-C; 141 if nobody reads the output.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            given.run(given)
+            warnings.showwarning = partial(_show_warning, program)
+            action()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("taskarith: interrupted", file=sys.stderr)
+        print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Else Python complains once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except USERS as error:
-        if given.debug:
+        if debug:
             traceback.print_exc()
-        print(f"taskarith: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
         return MENDABLE
     except Exception:
         traceback.print_exc()
-        print("taskarith: this is an error of the program, not of your input. Please report it with the command and "
+        print(f"{program}: this is an error of the program, not of your input. Please report it with the command and "
               "the lines above.", file=sys.stderr)
         return BUG
     return 0
@@ -77,10 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+def _show_warning(program: str, message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
     """Prints a warning of this package as one line, and others with their file and line."""
     ours = Path(filename).is_relative_to(Path(__file__).parents[1])
-    text = (f"taskarith: warning: {' '.join(str(message).split())}\n" if ours
+    text = (f"{program}: warning: {' '.join(str(message).split())}\n" if ours
             else warnings.formatwarning(message, category, filename, lineno, line))
     print(text, end="", file=sys.stderr if file is None else file)

@@ -87,7 +87,8 @@ def test_debug_before_or_after_the_subcommand_shows_the_traceback(printed, model
         raise error
 
     monkeypatch.setattr(_inspect, "merge_of", fail)
-    status, out, err = printed(*["--debug"] * (where == "before"), "inspect", *models, *["--debug"] * (where == "after"))
+    before, after = ["--debug"] * (where == "before"), ["--debug"] * (where == "after")
+    status, out, err = printed(*before, "inspect", *models, *after)
     assert (status, out) == (1, "") and err.splitlines()[-1] == "taskarith: bad α"
     assert err.startswith("Traceback") if where != "nowhere" else err == "taskarith: bad α\n"
 

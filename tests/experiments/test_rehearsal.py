@@ -270,7 +270,7 @@ def test_what_the_user_can_mend_is_one_line_and_finished_runs_stay(tmp_path, cap
     told = capsys.readouterr().err
     assert "table1: nobody/such-a-model" in told and "Traceback" not in told
     assert told.endswith(f"Finished runs stay in {tmp_path}; the same command goes on from there.\n")
-    assert "table1: nobody/such-a-model" in (tmp_path / "log.txt").read_text()
+    assert ": nobody/such-a-model" in (tmp_path / "log.txt").read_text()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.run.gz")} == before
 
 
@@ -286,6 +286,17 @@ def test_a_mistake_in_a_file_of_declarations_is_told_in_a_line(tmp_path, capsys,
         main("table1", "", table1, ["--folder", str(tmp_path), "--declarations", str(path)])
     assert stopped.value.code == 2
     assert re.search(rf"--declarations .*mine\.py: .*{message}", capsys.readouterr().err)
+
+
+def test_an_error_of_the_program_shows_its_traceback_and_another_status(tmp_path, capsys):
+    def table(*_):
+        raise KeyError("ours")
+
+    with pytest.raises(SystemExit) as stopped:
+        main("table1", "", table, ["--folder", str(tmp_path), "--systems", "DistilBERT"])
+    told = capsys.readouterr().err
+    assert stopped.value.code == 70 and "Traceback" in told and "report it" in told
+    assert "table1: KeyError: 'ours'" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(("name", "table"), [("table1", table1), ("table3", table3), ("layers", layers)])
