@@ -73,6 +73,11 @@ class AdaptedFile:
         """Returns where an unchanged tensor lies."""
         return None if name in self._changes else self._file.place(name)
 
+    def unmap(self) -> None:
+        """Unmaps the base's file and the adapter's."""
+        self._file.unmap()
+        self._adapter.unmap()
+
     def close(self) -> None:
         """Closes the base's file and the adapter's."""
         self._file.close()
@@ -106,6 +111,10 @@ class AddedFile:
     def place(self, name: str) -> Place | None:
         """Returns where a tensor lies."""
         return self._adapter.place(self._names[name])
+
+    def unmap(self) -> None:
+        """Unmaps the adapter's file."""
+        self._adapter.unmap()
 
     def close(self) -> None:
         """Closes the adapter's file."""

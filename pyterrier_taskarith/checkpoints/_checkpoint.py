@@ -152,7 +152,9 @@ class Checkpoint:
             CheckpointError: If the files hold it under two names with different values.
         """
         if self._mapped > MAPPED_BYTES:
-            self.close()
+            self._mapped = 0
+            for file in self.files:
+                file.unmap()
         held = self._agreed(name)
         value = self.raw[held].tensor(held)
         self._mapped += value.nbytes
@@ -184,7 +186,7 @@ class Checkpoint:
         return self.raw[held].place(held)
 
     def close(self) -> None:
-        """Lets go of mapped pages; the next read maps them again."""
+        """Lets go of the weights that are mapped or loaded; the next read opens the files again."""
         self._mapped = 0
         for file in self.__dict__.get("files", ()):
             file.close()

@@ -39,8 +39,11 @@ class WeightFile(Protocol):
     def place(self, name: str) -> Place | None:
         """Returns where on disk a tensor lies, for reading without mapping the file; None where it cannot be told."""
 
+    def unmap(self) -> None:
+        """Lets go of the mapped pages; the next read maps them again."""
+
     def close(self) -> None:
-        """Lets go of the mapped pages; the next read opens the file again."""
+        """Lets go of all that is held in memory; the next read opens the file again."""
 
 
 class SafetensorsFile:
@@ -100,9 +103,11 @@ class SafetensorsFile:
             raise CheckpointError(f"{self.path}: tensor {name!r} cannot be read ({_first_line(error)}). "
                                   "Is the download complete?") from error
 
-    def close(self) -> None:
+    def unmap(self) -> None:
         """Unmaps the file once no tensor of it is in use."""
         self._handle = None
+
+    close = unmap
 
 
 def _copied(place: Place) -> torch.Tensor:
@@ -122,6 +127,7 @@ class BinFile:
     def __init__(self, path: Path, listed: frozenset[str] | None = None) -> None:
         self.path = path
         self._listed = listed
+        self._mapped = False
         self._state: dict[str, torch.Tensor] | None = None
         self._about: dict[str, tuple[tuple[int, ...], torch.dtype]] | None = None
         self._shapes: Mapping[str, tuple[int, ...]] = {}
@@ -129,8 +135,9 @@ class BinFile:
     def _load(self) -> dict[str, torch.Tensor]:
         if self._state is None:
             try:
-                # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
-                state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
+                # Files from before PyTorch 1.6 are not zip archives and cannot be mapped: they are loaded whole.
+                self._mapped = _is_zip(self.path)
+                state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
             except pickle.UnpicklingError as error:
                 if not _is_pickle(self.path):
                     raise CheckpointError(f"{self.path} is no file that PyTorch wrote. Is the download complete, or is "
@@ -179,6 +186,11 @@ class BinFile:
     def tensor(self, name: str) -> torch.Tensor:
         """Returns one tensor, mapped where the file allows it."""
         return self._load()[name]
+
+    def unmap(self) -> None:
+        """Unmaps the file; one that cannot be mapped stays loaded, as every read of it would load it whole again."""
+        if self._mapped:
+            self._state = None
 
     def close(self) -> None:
         """Drops the loaded tensors."""
