@@ -6,8 +6,7 @@ from typing import Any
 
 import pyterrier as pt
 
-from pyterrier_taskarith.arithmetic.save import RECORD
-from pyterrier_taskarith.checkpoints import CheckpointError
+from pyterrier_taskarith.checkpoints import RECORD, CheckpointError
 from pyterrier_taskarith.reranker import TaskArithReranker
 
 TYPE, FORMAT = "reranker", "taskarith"

@@ -9,10 +9,11 @@ import torch
 
 from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
-from pyterrier_taskarith.checkpoints._config import adapted_config, read_config
+from pyterrier_taskarith.checkpoints._config import adapted_config, read_config, read_origin
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
 from pyterrier_taskarith.checkpoints._header import Place
 from pyterrier_taskarith.checkpoints._locate import Located, locate
+from pyterrier_taskarith.checkpoints._modules import further_folders
 from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
@@ -20,6 +21,8 @@ from pyterrier_taskarith.errors import CheckpointError
 
 #: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
 MAPPED_BYTES = 32 * 2**20
+#: Endings of the small files that say how a model reads text.
+_SETTINGS = (".json", ".txt", ".model")
 
 
 class Checkpoint:
@@ -66,11 +69,25 @@ class Checkpoint:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders whose small files (configurations, tokenizers) say what the weights mean, each once."""
-        own = [self.located.root, self.folder, self.tokenizer_folder]
-        if self.adapter and self.base:
-            own += [self.adapter.path.parent, *self.base.folders]
+        """The folders whose small files (configuration, tokenizer, modules) belong to the checkpoint, each once.
+
+        Of an adapter, they are its own and its base's.
+        """
+        own = [self.located.root, self.folder, self.tokenizer_folder, *further_folders(self.located.root)]
+        if self.base and self.located.adapter:
+            own += [self.located.adapter.parent, *self.base.folders]
         return tuple(dict.fromkeys(own))
+
+    def companions(self) -> list[Path]:
+        """Returns the files beside the weights that decide a score: configurations, tokenizers, further modules."""
+        modules = further_folders(self.located.root)
+        return [path for folder in self.folders if folder.is_dir() for path in sorted(folder.iterdir())
+                if path.is_file() and (folder in modules or path.suffix in _SETTINGS)]
+
+    @cached_property
+    def origin(self) -> str | None:
+        """The Θ_T that a merged folder was made from, as it was named then; None for other checkpoints."""
+        return read_origin(self.located.root)
 
     @cached_property
     def base(self) -> "Checkpoint | None":

@@ -1,4 +1,4 @@
-"""``config.json``: read, refused where it describes what cannot be merged, and changed where an adapter does."""
+"""The small files of a checkpoint: ``config.json``, with an adapter's changes, and ``taskarith.json`` of a merge."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import family_of
 
+#: The file of a merged folder that says what it was made from.
+RECORD = "taskarith.json"
 #: Canonical names of a classifier's last matrix, one row a label.
 _CLASSIFIERS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
 
@@ -69,3 +71,12 @@ def adapted_config(config: Mapping[str, Any], adapter: AdapterConfig, shapes: Ma
             changed |= {"architectures": [classes[str(config["model_type"])]], "id2label": names,
                         "label2id": {name: int(label) for label, name in names.items()}}
     return changed
+
+
+def read_origin(root: Path) -> str | None:
+    """Returns the Θ_T that a merged folder was made from, as it was named; None for other folders."""
+    try:
+        inputs = json.loads((root / RECORD).read_text(encoding="utf-8"))["recipe"]["inputs"]
+        return next((str(source) for role, source, *_ in inputs if role == "Θ_T"), None)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

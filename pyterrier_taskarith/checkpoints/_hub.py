@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES
 from pyterrier_taskarith.checkpoints._index import INDEX, read_index
-from pyterrier_taskarith.checkpoints._modules import transformer_folder, weighted_folders
+from pyterrier_taskarith.checkpoints._modules import further_folders, transformer_folder
 from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
 from pyterrier_taskarith.errors import CheckpointError
 
@@ -36,7 +36,7 @@ def fetch(source: str) -> Path:
     try:
         root = _snapshot(repo, revision or None)
         commit = root.name  # from here on, so that all files are of one commit even if the hub's branch moves
-        for folder in weighted_folders(root):
+        for folder in further_folders(root, weighted=True):
             _first_weights(repo, root, folder, commit)
         folder = transformer_folder(root)
         adapter = (folder / ADAPTER_CONFIG).is_file() and any(

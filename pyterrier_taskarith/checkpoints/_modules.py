@@ -25,9 +25,10 @@ def transformer_folder(root: Path) -> Path:
     return folder
 
 
-def weighted_folders(root: Path) -> list[Path]:
-    """Returns the folders of the further modules that may have weights, such as a dense layer."""
-    return [folder for kind, folder in _modules(root)[1:] if kind not in _WEIGHTLESS and folder != root]
+def further_folders(root: Path, *, weighted: bool = False) -> list[Path]:
+    """Returns the folders of the modules after the transformer; if ``weighted``, of those that may have weights."""
+    return [folder for kind, folder in _modules(root)[1:]
+            if folder != root and not (weighted and kind in _WEIGHTLESS)]
 
 
 def _modules(root: Path) -> list[tuple[str, Path]]:

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.arithmetic.save import origin
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import prediction_tokens, types_scored_by
@@ -39,7 +38,7 @@ class Seq2Seq(Scorer):
             raise ScorerError(f"{checkpoint.source}: a {model_type!r} model is not known to be scored by prediction "
                               f"tokens; {', '.join(types_scored_by('seq2seq'))} are")
         self.prediction_tokens = options.prediction_tokens or prediction_tokens(
-            origin(checkpoint.located.root) or checkpoint.source, model_type)
+            checkpoint.origin or checkpoint.source, model_type)
         ids = self.tokenizer.convert_tokens_to_ids(list(self.prediction_tokens))
         if None in ids or self.tokenizer.unk_token_id in ids or ids[0] == ids[1]:
             raise ScorerError(f"{checkpoint.source}: the tokenizer has no single tokens {self.prediction_tokens}; "

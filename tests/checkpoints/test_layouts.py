@@ -2,13 +2,15 @@
 
 import json
 import pickle
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from pyterrier_taskarith import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
-from testing import bert_triple, t5_triple
+from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints._by_hand import copied, hub_cache, parameters, raw, same_bits
 
 LAYOUTS = ["safetensors", "sharded", "bin", "sharded_bin"]
@@ -160,3 +162,34 @@ def test_the_tokenizer_is_the_folders(bert, tmp_path):
     (folder / "config.json").write_text((bert.ranker / "config.json").read_text())
     with pytest.raises(CheckpointError, match="has no tokenizer"):
         Checkpoint(folder).tokenizer()
+
+
+def test_companions_are_all_small_files_of_every_folder_that_belongs_to_a_checkpoint(bert, tmp_path):
+    ranker = copied(bert.ranker, tmp_path / "ranker")
+    (ranker / "2_Dense").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (ranker / "2_Dense" / name).write_bytes(b"{}")
+    modules = json.loads((ranker / "modules.json").read_text())
+    (ranker / "modules.json").write_text(json.dumps([*modules, {"type": "x.Dense", "path": "2_Dense"}]))
+    found = {str(path.relative_to(ranker)) for path in Checkpoint(ranker).companions()}
+    assert {"config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "2_Dense/config.json",
+            "2_Dense/model.safetensors"} <= found
+    assert "model.safetensors" not in found
+
+
+def test_an_adapters_own_tokenizer_is_among_its_companions_and_its_bases_configuration_too(bert, tmp_path):
+    lora_adapter(tmp_path / "a", bert.base, targets=["query"])
+    shutil.copy(bert.base / "tokenizer.json", tmp_path / "a")
+    found = Checkpoint(tmp_path / "a").companions()
+    assert len(found) == len(set(found))
+    assert {tmp_path / "a" / "tokenizer.json", tmp_path / "a" / "adapter_config.json",
+            bert.base / "config.json", bert.base / "tokenizer.json"} <= set(found)
+
+
+def test_a_merged_folder_tells_its_origin_and_others_have_none(bert, tmp_path):
+    merged = Checkpoint(bert.ranker) + 0.5 * TaskVector(bert.domain, bert.base)
+    assert Checkpoint(merged.save(tmp_path / "m")).origin == str(bert.ranker)
+    assert Checkpoint(bert.ranker).origin is None
+    for content in ("", "[]", '{"recipe": {"inputs": [3]}}', '{"recipe": {"inputs": []}}'):
+        (tmp_path / "m" / "taskarith.json").write_text(content)
+        assert Checkpoint(tmp_path / "m").origin is None

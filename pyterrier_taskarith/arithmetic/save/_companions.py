@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyterrier_taskarith.arithmetic.save._record import RECORD
-from pyterrier_taskarith.checkpoints import WEIGHT_FILES, Checkpoint
+from pyterrier_taskarith.checkpoints import RECORD, WEIGHT_FILES, Checkpoint
 
 #: Other formats of the weights, and files that belong to Θ_T's training; not copied beside merged weights.
 _LEFT_OUT = (".bin", ".safetensors", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".pkl", ".pickle", ".joblib",

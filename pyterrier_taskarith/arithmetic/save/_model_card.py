@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from pyterrier_taskarith.arithmetic._merge import Merge
-from pyterrier_taskarith.arithmetic.save._record import RECORD, inputs
+from pyterrier_taskarith.arithmetic.save._record import inputs
+from pyterrier_taskarith.checkpoints import RECORD
 
 
 def model_card(merge: Merge, dtype: str | None, hashes: Mapping[Path, str]) -> str:

@@ -10,10 +10,8 @@ from typing import Any
 
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.arithmetic._merge import Merge
-from pyterrier_taskarith.checkpoints import RowMatch
+from pyterrier_taskarith.checkpoints import RECORD, RowMatch
 
-#: The record's name in the folder.
-RECORD = "taskarith.json"
 FORMAT = 1
 #: What a recipe has, in words.
 _WORDS = {"merge": "recipe", "dtype": "dtype", "shard_size": "shard size", "inputs": "weights",
@@ -142,13 +140,6 @@ def read_record(folder: Path) -> Record | None:
                                                         for name, seen in content["files"].items()})
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-
-
-def origin(folder: Path) -> str | None:
-    """Returns the Θ_T that a merged folder was made from, as it was named; None for other folders."""
-    record = read_record(folder)
-    made_from = [] if record is None else record.recipe.get("inputs") or []
-    return next((str(entry[1]) for entry in made_from if len(entry) == 4 and entry[0] == "Θ_T"), None)
 
 
 def _by_name(value: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file that may hold anything
