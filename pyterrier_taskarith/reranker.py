@@ -17,8 +17,8 @@ from pyterrier_taskarith.arithmetic import (
     Alpha,
     Merge,
     MergePlan,
-    Setting,
     TaskVector,
+    WeightSetting,
     make_plan,
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
@@ -31,7 +31,7 @@ Source = str | Path | Checkpoint
 class TaskArithReranker(Configured):
     """Re-ranks with Θ' = Θ_T + α(Θ_D − Θ_0) (paper, eq. 2).
 
-    Nothing is loaded until the first frame with rows. Setting ``alpha`` only marks the weights as stale.
+    Nothing is loaded until the first frame with rows. WeightSetting ``alpha`` only marks the weights as stale.
 
     Example:
         >>> r = TaskArithReranker("castorini/monot5-base-msmarco", "razent/SciFive-base-Pubmed_PMC",
@@ -166,10 +166,10 @@ class TaskArithReranker(Configured):
         return list(self._vectors_used)
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> WeightSetting:
         """The weights this re-ranker scores with."""
         alphas = tuple(self._alphas().items()) if self.variant == "merged" else ()
-        return Setting(self.variant, alphas)
+        return WeightSetting(self.variant, alphas)
 
     @property
     def plan(self) -> MergePlan:

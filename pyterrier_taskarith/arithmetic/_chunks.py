@@ -6,6 +6,7 @@ that the process's memory stays small too.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,17 @@ class Scratch:
     def other(self, dtype: torch.dtype, count: int) -> torch.Tensor:
         """Returns the same, elsewhere in memory."""
         return self._other[:count * dtype.itemsize].view(dtype)
+
+
+_THREAD = threading.local()
+
+
+def scratch() -> Scratch:
+    """Returns the buffers of the thread that asks; they live as long as it does."""
+    if not hasattr(_THREAD, "scratch"):
+        _THREAD.scratch = Scratch()
+    found: Scratch = _THREAD.scratch
+    return found
 
 
 def compute(wanted: Sum, start: int, count: int, scratch: Scratch) -> torch.Tensor:

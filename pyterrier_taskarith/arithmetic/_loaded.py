@@ -22,7 +22,7 @@ ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Setting:
+class WeightSetting:
     """Which weights: Θ' with an α for each vector, or one of the three it is made from.
 
     Attributes:
@@ -34,31 +34,31 @@ class Setting:
     alphas: tuple[tuple[str, Alpha], ...] = ()
 
     @property
-    def normal(self) -> "Setting":
+    def normal(self) -> "WeightSetting":
         """The same weights under one name: Θ' at α = 0 is Θ_T."""
         alphas = tuple((name, alpha) for name, alpha in self.alphas if not is_zero(alpha))
         if self.variant == "merged" and alphas:
-            return Setting("merged", alphas)
-        return Setting("ranker" if self.variant == "merged" else self.variant)
+            return WeightSetting("merged", alphas)
+        return WeightSetting("ranker" if self.variant == "merged" else self.variant)
 
 
 @dataclass
-class LiveWeights:
+class LoadedWeights:
     """A module whose parameters are set in place, always from pristine weights.
 
     Attributes:
         module: Its parameters are named as the family's, with or without a head model's prefix.
         plan: What a merge does to each parameter.
-        resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads the files at each change.
+        weights: "memory" keeps Θ_T and τ in float32 beside the module; "disk" reads the files at each change.
         switches: How many times the weights were set.
         current: The setting that the module has now.
     """
 
     module: torch.nn.Module
     plan: MergePlan
-    resident: str
+    weights: str
     switches: int = 0
-    current: Setting | None = None
+    current: WeightSetting | None = None
     _kept: dict[str, torch.Tensor] = field(default_factory=dict)
     _taus: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -69,7 +69,7 @@ class LiveWeights:
         self._parameters = {canonical(name, family, tied): parameter
                             for name, parameter in self.module.named_parameters()}
         self._check()
-        if self.resident == "memory":
+        if self.weights == "memory":
             for name, parameter in self._parameters.items():
                 self._kept[name] = self._read_ranker(name).to(parameter.device, torch.float32, copy=True)
                 for position, (_, term) in enumerate(self.plan.terms(name)):
@@ -94,7 +94,7 @@ class LiveWeights:
         if unused:
             logger.info("merged but not used for scoring: %s", ", ".join(unused))
 
-    def set(self, setting: Setting) -> None:
+    def set(self, setting: WeightSetting) -> None:
         """Sets the module's weights; nothing happens where it has them already.
 
         Raises:
@@ -122,7 +122,7 @@ class LiveWeights:
 
     def _set_merged(self, alphas: Mapping[str, Alpha]) -> None:
         names = list(self._parameters)
-        if self.resident == "stream":
+        if self.weights == "disk":
             names = stream(self.plan.ranker, self._parameters, lambda name: self.plan.steps(name, alphas))
         for name in names:
             parameter = self._parameters[name]
@@ -167,7 +167,7 @@ class LiveWeights:
 
     def _set_ranker(self, names: list[str]) -> None:
         """Sets some parameters to Θ_T's."""
-        if self.resident == "stream":
+        if self.weights == "disk":
             names = stream(self.plan.ranker, {name: self._parameters[name] for name in names})
         for name in names:
             self._parameters[name].data.copy_(self._kept[name] if name in self._kept else self._read_ranker(name))

@@ -5,8 +5,8 @@ from functools import partial
 
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import Scratch, Sum, all_finite, compute
-from pyterrier_taskarith.arithmetic._crew import Job, work_through
+from pyterrier_taskarith._parallel import run_parallel
+from pyterrier_taskarith.arithmetic._chunks import Sum, all_finite, compute, scratch
 from pyterrier_taskarith.arithmetic._plan import Step
 from pyterrier_taskarith.arithmetic._sources import Sources
 from pyterrier_taskarith.checkpoints import Checkpoint
@@ -36,17 +36,16 @@ def stream(checkpoint: Checkpoint, parameters: Mapping[str, torch.Tensor],
             else:
                 left[name] = None
 
-        def set_piece(name: str, wanted: Sum, start: int, count: int, scratch: Scratch) -> int:
-            made = compute(wanted, start, count, scratch)
+        def set_piece(name: str, wanted: Sum, start: int, count: int) -> None:
+            made = compute(wanted, start, count, scratch())
             if not all_finite(made):
                 left[name] = None
             parameters[name].detach().view(-1)[start:start + count].copy_(made)
-            return 0
 
-        def jobs() -> Iterator[Job]:
+        def jobs() -> Iterator[Callable[[], None]]:
             for name, wanted in sums:
                 for start, count in wanted.pieces():
                     yield partial(set_piece, name, wanted, start, count)
 
-        work_through(jobs())
+        run_parallel(jobs())
     return list(left)

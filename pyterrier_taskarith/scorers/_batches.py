@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+
+from pyterrier_taskarith._parallel import run_parallel
 
 logger = logging.getLogger("pyterrier_taskarith")
 
@@ -74,13 +76,23 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
     sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
     with tqdm(total=len(lengths), desc=label, unit=unit, leave=False, delay=1,
               disable=None if verbose and len(lengths) else True) as bar:
+        def run(batch: np.ndarray) -> np.ndarray:
+            step(batch)
+            return batch
+
+        def finish(batch: np.ndarray) -> None:
+            done.append(batch)
+            bar.update(len(batch))
+
         while len(left):
             done: list[np.ndarray] = []
             batches = [left[batch] for batch in token_batches(sizes[left], budget)]
             try:
-                for batch in _run(batches, step, workers):
-                    done.append(batch)
-                    bar.update(len(batch))
+                if workers == 1 or len(batches) == 1:
+                    for batch in batches:
+                        finish(run(batch))
+                else:
+                    run_parallel((partial(run, batch) for batch in batches), finish, workers=workers)
                 return budget
             except torch.cuda.OutOfMemoryError:
                 left = np.setdiff1d(left, np.concatenate(done)) if done else left
@@ -92,20 +104,3 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
             torch.cuda.empty_cache()
             logger.warning("out of GPU memory: going on with batches of %d tokens", budget)
     return budget
-
-
-def _run(batches: list[np.ndarray], step: Callable[[np.ndarray], None], workers: int) -> Iterator[np.ndarray]:
-    """Yields each batch once its step is done, in order."""
-    if workers == 1 or len(batches) == 1:
-        for batch in batches:
-            step(batch)
-            yield batch
-        return
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "taskarith", torch.set_num_threads, (max(1, threads // workers),))
-    try:
-        for batch, _ in zip(batches, pool.map(step, batches), strict=True):
-            yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # a thread's own number, but also what threads made later start with

@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from pyterrier_taskarith.arithmetic import (
     Alpha,
     CheckpointDifference,
-    LiveWeights,
+    LoadedWeights,
     Merge,
     MergePlan,
-    Setting,
     TaskVector,
+    WeightSetting,
     make_plan,
 )
 from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
@@ -106,12 +106,13 @@ class LiveModel:
         self.residence = choose_residence(options.resident, self.plan, device)
         if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
             tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
-        self.weights = LiveWeights(self.scorer.module, self.plan, self.residence.choice)
+        self.weights = LoadedWeights(self.scorer.module, self.plan,
+                                     "memory" if self.residence.choice == "memory" else "disk")
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
         self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
         self._lock = threading.RLock()
 
-    def score(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    def score(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
         """Scores pairs with the weights of a setting; a pair is scored once, as long as the memo holds it.
 
         Args:
@@ -151,7 +152,8 @@ class LiveModel:
                 known.update(new)
             return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
 
-    def embed(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self, setting: WeightSetting, queries: Sequence[str],
+              texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Embeds queries and texts with the weights of a setting, where the scorer is a bi-encoder.
 
         Args:
@@ -198,13 +200,13 @@ class LiveModel:
             with self._lock:
                 self.scorer.keep(before)
 
-    def _set(self, setting: Setting) -> None:
+    def _set(self, setting: WeightSetting) -> None:
         """Sets the weights, and says which are below the layer whose hidden states are kept."""
         self.weights.set(setting)
         if self.scorer.kept is not None:
             self.scorer.kept.use(self._below(setting, self.scorer.kept))
 
-    def _below(self, setting: Setting, kept: Kept) -> Hashable:
+    def _below(self, setting: WeightSetting, kept: Kept) -> Hashable:
         """Returns what decides every weight but those of the layers from one on and of a head."""
         if setting.variant not in ("merged", "ranker"):
             return setting.variant
@@ -225,18 +227,18 @@ class LiveModel:
             self._memo.clear()
             self.scorer.forget()
 
-    def _check(self, scores: np.ndarray, setting: Setting, what: str = "scores") -> None:
+    def _check(self, scores: np.ndarray, setting: WeightSetting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
         if bad:
             raise ScorerError(f"{bad} of {len(scores)} {what} are NaN or infinite with {setting}; "
                               f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
 
-    def _keys(self, setting: Setting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+    def _keys(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
         head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=HEAD).digest()
         digests = {text: digest(text) for text in {*queries, *texts}}
         return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
 
-    def _identity(self, setting: Setting) -> list[object]:
+    def _identity(self, setting: WeightSetting) -> list[object]:
         """What decides a score beside query and text; hashes of the weights where scores outlive the process."""
         if self._cache is None:
             return [setting.variant, setting.alphas]
@@ -248,7 +250,7 @@ class LiveModel:
             parts.append(self.plan.vectors[name or next(iter(self.plan.vectors))].fingerprint)
         return parts
 
-    def _in_words(self, setting: Setting, head: bytes) -> CachedSetting:
+    def _in_words(self, setting: WeightSetting, head: bytes) -> CachedSetting:
         """Returns what the cache tells of a setting to who looks into it."""
         ranker, vectors = self.plan.ranker, self.plan.vectors
         kind, _, name = setting.variant.partition(".")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import LayerAlphas, LiveWeights, Merge, MergeError, Setting, as_alpha, make_plan
+from pyterrier_taskarith.arithmetic import (
+    LayerAlphas,
+    LoadedWeights,
+    Merge,
+    MergeError,
+    WeightSetting,
+    as_alpha,
+    make_plan,
+)
 from pyterrier_taskarith.arithmetic._layers import Layers, layers_in_words
 from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
 from tests.arithmetic._modules import differing, module_of, weights_of
@@ -25,16 +33,16 @@ def by_hand(case) -> dict[str, torch.Tensor]:
             for name, value in case.ranker.items()}
 
 
-@pytest.mark.parametrize("resident", ["memory", "stream"])
-def test_each_layer_has_its_own_alpha_in_files_and_in_the_living_module(bert, bio, resident):
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_each_layer_has_its_own_alpha_in_files_and_in_the_living_module(bert, bio, where):
     expected = by_hand(bert)
     merge = Merge(Checkpoint(bert.triple.ranker), {"v": bio}, {"v": WRITTEN})
     assert all(same_bits(merge.tensor(name), value) for name, value in expected.items())
-    weights = LiveWeights(module_of(bert.triple.ranker), make_plan(merge.ranker, {"v": bio}), resident)
+    weights = LoadedWeights(module_of(bert.triple.ranker), make_plan(merge.ranker, {"v": bio}), where)
     for _ in range(2):
-        weights.set(Setting("merged", (("v", as_alpha(WRITTEN)),)))
+        weights.set(WeightSetting("merged", (("v", as_alpha(WRITTEN)),)))
         assert not differing(weights_of(weights.module), expected)
-        weights.set(Setting("merged", (("v", 0.7),)))
+        weights.set(WeightSetting("merged", (("v", 0.7),)))
         assert not differing(weights_of(weights.module), bert.merged(0.7))
     assert weights.switches == 4
 
@@ -78,9 +86,10 @@ def test_what_is_written_comes_back():
 
 
 def test_zero_in_every_layer_is_the_ranker():
-    zero = Setting("merged", (("v", as_alpha({"default": 0, "0": 0.0})),))
-    assert zero.normal == Setting("ranker").normal
-    assert Setting("merged", (("v", as_alpha({"default": 0, "0": 0.1})),)).normal != Setting("ranker").normal
+    zero = WeightSetting("merged", (("v", as_alpha({"default": 0, "0": 0.0})),))
+    assert zero.normal == WeightSetting("ranker").normal
+    other = WeightSetting("merged", (("v", as_alpha({"default": 0, "0": 0.1})),))
+    assert other.normal != WeightSetting("ranker").normal
 
 
 @pytest.mark.parametrize(("alpha", "message"), [
@@ -99,8 +108,8 @@ def test_what_cannot_be_meant_is_refused_by_name(bert, bio, alpha, message):
 
 def test_a_living_module_refuses_layers_it_does_not_have(bert, bio):
     plan = make_plan(Checkpoint(bert.triple.ranker), {"v": bio})
-    weights = LiveWeights(module_of(bert.triple.ranker), plan, "memory")
+    weights = LoadedWeights(module_of(bert.triple.ranker), plan, "memory")
     with pytest.raises(MergeError, match="selects no parameter"):
-        weights.set(Setting("merged", (("v", as_alpha({"default": 0.5, "layers 7": 1})),)))
-    weights.set(Setting("merged", (("v", 0.7),)))
+        weights.set(WeightSetting("merged", (("v", as_alpha({"default": 0.5, "layers 7": 1})),)))
+    weights.set(WeightSetting("merged", (("v", 0.7),)))
     assert not differing(weights_of(weights.module), bert.merged(0.7))

@@ -1,7 +1,6 @@
 """Pieces of a parameter are, to the last bit, pieces of torch.add on the whole tensors."""
 
 import os
-import threading
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from pyterrier_taskarith.arithmetic._chunks import (
     compute,
     fill,
 )
-from pyterrier_taskarith.arithmetic._crew import work_through
 from tests.checkpoints._by_hand import same_bits
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -164,26 +162,3 @@ def test_reads_that_come_in_parts_are_put_together(on_disk, monkeypatch):
     tensor, true = values(1000), os.preadv
     monkeypatch.setattr(os, "preadv", lambda file, buffers, at: true(file, [buffers[0][:100]], at))
     assert same_bits(whole(Sum(on_disk(tensor), (), 1000, 1, torch.float32)), tensor)
-
-
-def test_a_failed_job_stops_the_others_and_is_raised():
-    begun = []
-
-    def job(place, _):
-        begun.append(place)
-        if place == 5:
-            raise OSError("disk gone")
-        return 1
-
-    with pytest.raises(OSError, match="disk gone"):
-        work_through(lambda scratch, place=place: job(place, scratch) for place in range(1000))
-    assert 5 in begun and len(begun) < 50
-
-
-def test_the_crew_leaves_pytorchs_threads_as_they_were():
-    before, told, seen = torch.get_num_threads(), [], []
-    work_through(((lambda _, size=size: size) for size in range(20)), told.append)
-    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    later.start()
-    later.join()
-    assert sum(told) == 190 and [torch.get_num_threads(), *seen] == [before, before]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import LiveWeights, Merge, MergeError, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import LoadedWeights, Merge, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._modules import differing, module_of, weights_of
@@ -114,22 +114,22 @@ def test_slerp_is_the_point_on_the_great_circle(bert, alpha):
     assert alpha or same_bits(merge.tensor(NAME), bert.ranker[NAME])
 
 
-@pytest.mark.parametrize("resident", ["memory", "stream"])
+@pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize("make", [
     lambda bio, other, case: {"v": bio.trim(0.2)}, lambda bio, other, case: {"v": bio.dare(0.5, seed=2)},
     lambda bio, other, case: {"v": TaskVector.ties(bio, other, density=0.3)},
     lambda bio, other, case: {"v": TaskVector(case.triple.domain, case.triple.ranker).slerp()},
     lambda bio, other, case: {"v": bio.without("embeddings"), "w": other.breadcrumbs(0.5, outliers=0.1)},
 ], ids=["trim", "dare", "ties", "slerp", "several"])
-def test_the_living_module_and_the_files_get_the_same_weights(bert, bio, other, make, resident):
+def test_the_living_module_and_the_files_get_the_same_weights(bert, bio, other, make, where):
     vectors = make(bio, other, bert)
-    weights = LiveWeights(module_of(bert.triple.ranker), make_plan(Checkpoint(bert.triple.ranker), vectors), resident)
+    weights = LoadedWeights(module_of(bert.triple.ranker), make_plan(Checkpoint(bert.triple.ranker), vectors), where)
     for alpha in (0.7, -0.3):
-        weights.set(Setting("merged", tuple((name, alpha) for name in vectors)))
+        weights.set(WeightSetting("merged", tuple((name, alpha) for name in vectors)))
         merge = Merge(Checkpoint(bert.triple.ranker), vectors, dict.fromkeys(vectors, alpha))
         found = weights_of(weights.module)
         assert not differing(found, {name: merge.tensor(name).float() for name in found})
-    weights.set(Setting("ranker"))
+    weights.set(WeightSetting("ranker"))
     assert not differing(weights_of(weights.module), {name: value.float() for name, value in bert.ranker.items()})
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple, t5_triple
 from tests.arithmetic._folders import changed, copy_of, filled, without
@@ -162,14 +162,14 @@ def test_nan_and_infinity_name_the_tensor_and_the_checkpoint(triple, tmp_path, r
     with pytest.raises(MergeError, match=message):
         (Checkpoint(triple.ranker) + TaskVector(triple.domain, triple.base)).save(tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
-    for resident in ("memory", "stream"):
+    for where in ("memory", "disk"):
         with pytest.raises(MergeError, match=message):
-            LiveWeights(module_of(triple.ranker), plan_of(triple), resident).set(Setting("merged", (("v", 0.5),)))
+            LoadedWeights(module_of(triple.ranker), plan_of(triple), where).set(WeightSetting("merged", (("v", 0.5),)))
     if role != "ranker":
-        weights = LiveWeights(module_of(triple.ranker), plan_of(triple), "stream")
-        weights.set(Setting("ranker"))
+        weights = LoadedWeights(module_of(triple.ranker), plan_of(triple), "disk")
+        weights.set(WeightSetting("ranker"))
         with pytest.raises(MergeError, match=message):
-            weights.set(Setting(role))
+            weights.set(WeightSetting(role))
 
 
 def test_infinity_in_both_is_found_though_it_is_the_same(triple):

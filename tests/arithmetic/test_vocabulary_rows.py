@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import LiveWeights, MergeError, Setting, TaskVector, make_plan
+from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import t5_triple
 from tests.arithmetic._folders import copy_of, reorder_tokens, tokens_of
@@ -54,12 +54,12 @@ def assert_merged_by_token(triple, tmp_path) -> None:
     assert same_bits(raw(merge.save(tmp_path / "merged"))[EMBEDDING], merge.tensor(EMBEDDING))
     loaded = TaskVector.load(vector.save(tmp_path / "v.safetensors"))
     assert same_bits((ranker + ALPHA * loaded).tensor(EMBEDDING), merge.tensor(EMBEDDING))
-    for resident in ("memory", "stream"):
-        weights = LiveWeights(module_of(triple.ranker), make_plan(ranker, {"v": vector}), resident)
+    for where in ("memory", "disk"):
+        weights = LoadedWeights(module_of(triple.ranker), make_plan(ranker, {"v": vector}), where)
         for _ in range(2):
-            weights.set(Setting("merged", (("v", ALPHA),)))
+            weights.set(WeightSetting("merged", (("v", ALPHA),)))
             assert not differing(weights_of(weights.module), {name: merge.tensor(name) for name in ranker.shapes})
-            weights.set(Setting("ranker"))
+            weights.set(WeightSetting("ranker"))
             assert same_bits(weights.module.embeddings.word_embeddings.weight.data, raw(triple.ranker)[EMBEDDING])
 
 
@@ -75,15 +75,15 @@ def test_one_token_more_in_some_of_the_three_is_merged_by_token(triple, tmp_path
     assert_merged_by_token(triple, tmp_path)
 
 
-@pytest.mark.parametrize("resident", ["memory", "stream"])
+@pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize("role", ["ranker", "domain", "base"])
-def test_base_and_domain_are_set_by_token_and_tokens_they_lack_stay_the_rankers(triple, role, resident):
+def test_base_and_domain_are_set_by_token_and_tokens_they_lack_stay_the_rankers(triple, role, where):
     longer(getattr(triple, role), 5)
     plan = make_plan(Checkpoint(triple.ranker), {"v": TaskVector(triple.domain, triple.base)})
-    weights, own = LiveWeights(module_of(triple.ranker), plan, resident), by_token(triple.ranker)
+    weights, own = LoadedWeights(module_of(triple.ranker), plan, where), by_token(triple.ranker)
     for kind in ("domain", "base", "domain"):
-        weights.set(Setting("merged", (("v", ALPHA),)))
-        weights.set(Setting(kind))
+        weights.set(WeightSetting("merged", (("v", ALPHA),)))
+        weights.set(WeightSetting(kind))
         rows = by_token(getattr(triple, kind), "bert.")
         assert same_bits(weights.module.embeddings.word_embeddings.weight.data,
                          torch.stack([rows.get(token, own[token]) for token in own]))

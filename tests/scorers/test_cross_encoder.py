@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector
-from pyterrier_taskarith.arithmetic import LiveWeights, Setting, make_plan
+from pyterrier_taskarith.arithmetic import LoadedWeights, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
@@ -344,7 +344,7 @@ def merged_by_hand(triple, target, alpha, keep=()):
 
 def live(triple, scorer):
     vectors = {"domain": TaskVector(triple.domain, triple.base)}
-    return LiveWeights(scorer.module, make_plan(scorer.checkpoint, vectors), "memory")
+    return LoadedWeights(scorer.module, make_plan(scorer.checkpoint, vectors), "memory")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -354,7 +354,7 @@ def test_scores_of_merged_weights_are_those_of_a_folder_merged_by_hand(tmp_path,
     scorer = scorer_of(triple.ranker)
     weights = live(triple, scorer)
     plain = scorer.score(queries, texts, "Θ_T")
-    weights.set(Setting("merged", (("domain", 0.7),)))
+    weights.set(WeightSetting("merged", (("domain", 0.7),)))
     scores = scorer.score(queries, texts, "Θ'")
     expected = predicted(merged_by_hand(triple, tmp_path / "merged", 0.7), queries, texts)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
@@ -384,7 +384,7 @@ def test_a_pooler_is_merged_where_all_three_have_it(tmp_path, caplog, having, me
         "classifier.weight", "classifier.bias", *([] if merged else poolers)}
     assert set(weights.plan.unused).isdisjoint(poolers)
     queries, texts = questions(6), passages(6)
-    weights.set(Setting("merged", (("domain", 0.7),)))
+    weights.set(WeightSetting("merged", (("domain", 0.7),)))
     keep = () if merged else {f"bert.{name}" for name in poolers}
     folder = merged_by_hand(triple, tmp_path / "merged", 0.7, keep)
     np.testing.assert_allclose(scorer.score(queries, texts, "Θ'"), predicted(folder, queries, texts), atol=1e-5)
@@ -397,7 +397,7 @@ def test_a_head_that_the_base_lacks_is_the_rankers_and_said_so(tmp_path, caplog,
     weights = live(triple, scorer)
     queries, texts = questions(6), passages(6)
     with caplog.at_level(logging.WARNING, logger="pyterrier_taskarith"):
-        weights.set(Setting("base"))
+        weights.set(WeightSetting("base"))
     heads = {"bert": "pooler.dense.weight, pooler.dense.bias, classifier.weight, classifier.bias",
              "distilbert": "pre_classifier.weight, pre_classifier.bias, classifier.weight, classifier.bias"}
     dense = "classifier.dense.weight, classifier.dense.bias, classifier.out_proj.weight, classifier.out_proj.bias"

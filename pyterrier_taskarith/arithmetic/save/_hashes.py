@@ -3,13 +3,12 @@
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import PIECE, Scratch, as_bytes, read_bytes
-from pyterrier_taskarith.arithmetic._crew import Job
+from pyterrier_taskarith.arithmetic._chunks import PIECE, as_bytes, read_bytes, scratch
 from pyterrier_taskarith.checkpoints import known_sha256, remember_sha256
 from pyterrier_taskarith.errors import MergeError
 
@@ -39,7 +38,7 @@ class Hashes:
             else:
                 self._known[path] = known
 
-    def jobs(self) -> Iterator[tuple[float, Job]]:
+    def jobs(self) -> Iterator[tuple[float, Callable[[], int]]]:
         """Yields what is left to do, as (how far through its file, job); the files move on side by side."""
         steps = [((start + SEGMENT) / max(running.size, 1), running.advance)
                  for running in self._unknown for start in range(0, max(running.size, 1), SEGMENT)]
@@ -68,14 +67,14 @@ class _Running:
         self.path, self.size, self.hash = path, size, hashlib.sha256()
         self._at, self._lock = 0, threading.Lock()
 
-    def advance(self, scratch: Scratch) -> int:
+    def advance(self) -> int:
         """Hashes the next segment; returns 0, as nothing of the output is made."""
         with self._lock:
             end = min(self.size, self._at + SEGMENT)
             file = os.open(self.path, os.O_RDONLY)
             try:
                 while self._at < end:
-                    part = as_bytes(scratch.raw(torch.uint8, min(PIECE, end - self._at)))
+                    part = as_bytes(scratch().raw(torch.uint8, min(PIECE, end - self._at)))
                     read_bytes(file, self._at, part, self.path)
                     self.hash.update(part)
                     self._at += len(part)

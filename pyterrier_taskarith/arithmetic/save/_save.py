@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pyterrier_taskarith.arithmetic._crew import work_through
+from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic.save._companions import companions, copy_files, sha256_of, state_dtype
 from pyterrier_taskarith.arithmetic.save._folder import TargetTakenError, new_folder
@@ -76,7 +76,7 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
 
         merge.plan  # noqa: B018 - its errors come before anything is made
         if _occupied(target):
-            work_through(job for _, job in hashes.jobs())
+            run_parallel(job for _, job in hashes.jobs())
             if _is_there(folder, target, made(), overwrite):
                 logger.info("%s holds this merge already: %s", folder, merge)
                 return folder

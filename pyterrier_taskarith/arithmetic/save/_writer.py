@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import Scratch, Sum, all_finite, as_bytes, compute
-from pyterrier_taskarith.arithmetic._crew import Job, work_through
+from pyterrier_taskarith._parallel import run_parallel
+from pyterrier_taskarith.arithmetic._chunks import Sum, all_finite, as_bytes, compute, scratch
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic._sources import Sources
 from pyterrier_taskarith.checkpoints import DTYPES, canonical, family_of
 from pyterrier_taskarith.errors import MergeError
 
+#: Part of the work: returns how many bytes of the output it wrote.
+Job = Callable[[], int]
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 #: The data of each file start at a multiple of this: a page.
 PAGE = 4096
@@ -132,7 +134,7 @@ def write_weights(merge: Merge, shards: dict[str, list[Written]], folder: Path, 
                     whole.append(target)
                 elif wanted.count:
                     pieces.append((target, wanted))
-        work_through(map(itemgetter(1), heapq.merge(_jobs(merge, pieces), beside, key=itemgetter(0))), done)
+        run_parallel(map(itemgetter(1), heapq.merge(_jobs(merge, pieces), beside, key=itemgetter(0))), done)
         for target in whole:
             target.write(_checked(merge, target.tensor).contiguous(), 0)
             if done is not None:
@@ -157,8 +159,8 @@ def _jobs(merge: Merge, pieces: "list[tuple[_Target, Sum]]") -> Iterator[tuple[f
         begun += wanted.count
 
 
-def _write_piece(merge: Merge, target: "_Target", wanted: Sum, start: int, count: int, scratch: Scratch) -> int:
-    made = compute(wanted, start, count, scratch)
+def _write_piece(merge: Merge, target: "_Target", wanted: Sum, start: int, count: int) -> int:
+    made = compute(wanted, start, count, scratch())
     if target.tensor.parameter is not None and not all_finite(made):
         _checked(merge, target.tensor)
     return target.write(made, start)
