@@ -1,13 +1,12 @@
 """The first stage's nDCG@10, against bm25s: python -m benchmarks.first_stages COLLECTION=LANGUAGE….
 
 bm25s stems with PyStemmer's Snowball, has the first stage's k1 and b, and takes its stop words from the first stage's
-list or from its own. A collection is a folder, or a zip, for pyterrier_taskarith.data._collection.
+list or from its own. A collection is a folder, or a zip, for pyterrier_taskarith.data.
 """
 
 import argparse
 import tempfile
 from importlib.metadata import version
-from pathlib import Path
 
 import bm25s
 import pandas as pd
@@ -17,7 +16,7 @@ from ir_measures import iter_calc, nDCG
 from scipy.stats import ttest_rel
 
 from pyterrier_taskarith.data import read_collection
-from pyterrier_taskarith.terrier import K1, LANGUAGES, B, dropped_of, first_stage
+from pyterrier_taskarith.terrier import K1, LANGUAGES, B, first_stage
 
 COLUMNS = ("collection", "language", "documents", "queries", "first stage", "bm25s, same stop words",
            "difference (p)", "bm25s, its own stop words", "difference (p)")
@@ -45,7 +44,7 @@ def values(run, qrels):
 
 
 def main():
-    """Prints a table and what Terrier dropped."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("collections", nargs="+", metavar="COLLECTION=LANGUAGE",
                         help=f"language: {', '.join(name for name in LANGUAGES if name != 'english')}")
@@ -53,22 +52,18 @@ def main():
     libraries = ", ".join(f"{name} {version(name)}" for name in ("pyterrier", "bm25s", "PyStemmer"))
     print(f"nDCG@10 of all queries, paired t-test. {libraries}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    notes = []
     for name in given.collections:
         folder, _, language = name.rpartition("=")
         data = read_collection(folder)
         topics, qrels = (pd.concat(part.values(), ignore_index=True) for part in (data.topics, data.qrels))
         with tempfile.TemporaryDirectory() as scratch:
-            index = Path(scratch) / "index"
-            ours = values(first_stage(data.documents, index, language=language)(topics), qrels)
-            notes.append(f"- {data.name}: {dropped_of(index)}")
+            ours = values(first_stage(data.documents, scratch, language=language)(topics), qrels)
         cells = [data.name, language, len(data.documents), len(topics), f"{ours.mean():.4f}"]
         for stopwords in (LANGUAGES[language].words, language):
             theirs = values(bm25s_run(data.documents, topics, language, stopwords), qrels).reindex(ours.index)
             p = ttest_rel(ours, theirs).pvalue
             cells += [f"{theirs.mean():.4f}", f"{ours.mean() - theirs.mean():+.4f} ({p:.2f})"]
         print(f"| {' | '.join(map(str, cells))} |")
-    print("\n" + "\n".join(notes))
 
 
 if __name__ == "__main__":

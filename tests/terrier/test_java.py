@@ -10,7 +10,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith.terrier import _java as java
-from pyterrier_taskarith.terrier._java import ensure_java
+from pyterrier_taskarith.terrier import ensure_java
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the runtimes of these tests are shell scripts")
 
@@ -106,7 +106,7 @@ def test_a_home_set_through_pyterrier_is_left_to_pyterrier(monkeypatch, tmp_path
 SCRIPT = """
 import sys, tempfile
 import pandas as pd, pyterrier as pt
-from pyterrier_taskarith.terrier._java import ensure_java
+from pyterrier_taskarith.terrier import ensure_java
 home = ensure_java()
 assert home.endswith("java-runtime"), home
 assert not pt.java.started()

@@ -1,4 +1,4 @@
-"""German, Spanish and French first stages: whole terms, their stems and stop words, and what is dropped."""
+"""German, Spanish and French first stages: whole terms, their stems and stop words, and what Terrier leaves out."""
 
 import subprocess
 import sys
@@ -7,12 +7,10 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith.terrier._analysis import LANGUAGES, Dropped, read_stopwords, terrier_set_for
-from pyterrier_taskarith.terrier._first_stage import dropped_of, first_stage
-from pyterrier_taskarith.terrier._java import ensure_java
+from pyterrier_taskarith.terrier import ensure_java, first_stage
+from pyterrier_taskarith.terrier._analysis import LANGUAGES, read_stopwords, terrier_set_for
 
 COMPOUND = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"  # 63 characters
-LONGEST = "ab" * 50
 TEXTS = {
     "german": {"größe": f"Die Größe der Häuser. {COMPOUND}", "körper": "Ein Körper wog 1234567 Gramm, aaaah",
                "straße": "Straßen im Land"},
@@ -26,13 +24,6 @@ FOUND = {  # query -> the documents that share a stem with it, and no stop word
     "spanish": {"¿niño?": ["niño"], "los la por un": [], "GATOS": ["gato"], "óperas (montañas)": ["ópera", "niño"]},
     "french": {"d'hôtels": ["hôtel"], "nous les le": [], "chats dormir": ["chat"], "l'œuvre complète!": ["œuvre"]},
 }
-
-
-def dropped_tokens(texts, language):
-    found = Dropped(longest=LANGUAGES[language].longest)
-    for text in texts:
-        found.add(text, LANGUAGES[language])
-    return found
 
 
 def frame(bodies: dict[str, str]) -> pd.DataFrame:
@@ -57,39 +48,16 @@ def test_words_are_found_by_their_stems_and_not_by_stop_words(tmp_path, language
 
 
 @pytest.mark.java
-def test_what_is_dropped_is_counted_kept_with_the_index_and_shown(tmp_path, capsys):
-    bodies = TEXTS["german"] | {"long": LONGEST + " " + LONGEST + "c"}
-    first_stage(frame(bodies), tmp_path / "index", language="german", verbose=True)
-    told = dropped_of(tmp_path / "index")
-    assert told.counts == {"long": 1, "digits": 1, "repeated": 1} and told.tokens == 16
-    assert told.examples == ["1234567", "aaaah", LONGEST + "c"]
-    assert ("3 of 16 tokens dropped by Terrier's tokeniser: 1 longer than 100 characters, 1 with more than 4 digits, "
-            "1 with a character more than 3 times in a row (such as '1234567', 'aaaah', 'abab") in str(told)
-    first_stage(frame(bodies), tmp_path / "index", language="german", verbose=True)  # now from the index
-    shown = capsys.readouterr().err
-    assert shown.count(f"BM25 index of 4 documents (german): {told}") == 2
-    assert dropped_of(tmp_path) is None
-
-
-@pytest.mark.java
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_is_counted_as_dropped_is_what_terrier_drops(language):
+def test_terrier_leaves_out_the_tokens_that_the_docstring_says(language):
     ensure_java()
-    text = ("Größe l'été a1b2c3d4e5 a1b2c3d4 aaab aaaab aaAAaa 1234 12345 ١٢٣٤٥ ²²²²² x_y ⅷ e\u0301t\u0301 क्षि 漢字 "
-            "\U0001f600grin\U0001d7d8\U00010400 IL-6 (p<0.05) AAAA 0000 a.b.c ﬁn " + LONGEST + " " + LONGEST + "c "
-            + "ab" * 10 + " " + "ab" * 10 + "c ß" + "x")
     analysis = LANGUAGES[language]
+    longest = ("ab" * 50)[:analysis.longest]
+    kept = [longest, "a1b2c3d4", "1234", "aaab", "x"]
+    left_out = [f"{longest}c", "a1b2c3d4e5", "12345", "aaaab", "0000"]
     with terrier_set_for(analysis):
         tokeniser = pt.terrier.TerrierTokeniser.java_tokeniser(pt.terrier.TerrierTokeniser(analysis.tokeniser))
-        kept = list(tokeniser.getTokens(text))
-    told = dropped_tokens([text], language)
-    assert told.tokens - told.counts.total() == len(kept)
-    assert all(told.counts[kind] for kind in ("long", "digits", "repeated"))
-    assert not {token.lower() for token in told.examples} & set(kept)
-
-
-def test_nothing_dropped_is_said_too():
-    assert str(dropped_tokens(["one two", "three"], "english")) == "none of 3 tokens dropped"
+        assert list(tokeniser.getTokens(" ".join([*left_out, *kept, *left_out]))) == kept
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -105,15 +73,14 @@ def test_english_keeps_terriers_limit_whatever_was_indexed_before(tmp_path):
     first_stage(frame(bodies), tmp_path / "german", language="german")
     english = first_stage(frame(bodies), tmp_path / "english")
     assert len(english.search("ab" * 10 + "c")) == 0 and english.search("frog")["docno"].tolist() == ["long"]
-    assert dropped_of(tmp_path / "english").counts == {"long": 1}
-    assert dropped_of(tmp_path / "german").counts == {}
+    assert first_stage(frame(bodies), tmp_path / "german", language="german").search("ab" * 10 + "c")[
+        "docno"].tolist() == ["long"]
 
 
 LATE = """
 import sys
 import pandas as pd, pyterrier as pt
-from pyterrier_taskarith.terrier._java import ensure_java
-from pyterrier_taskarith.terrier._first_stage import first_stage
+from pyterrier_taskarith.terrier import ensure_java, first_stage
 ensure_java()
 pt.rewrite.tokenise("utf")
 try:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pyterrier_taskarith.terrier._first_stage import first_stage
+from pyterrier_taskarith.terrier import first_stage
 from pyterrier_taskarith.tuning._pseudo_queries import (
     candidate_run,
     mask,

@@ -11,9 +11,9 @@ import pytest
 from ir_measures import Success, nDCG
 
 from pyterrier_taskarith import Mix, TaskArithReranker, sweep, tune
-from pyterrier_taskarith.data._collection import read_collection
+from pyterrier_taskarith.data import read_collection
 from pyterrier_taskarith.demo import demo_models
-from pyterrier_taskarith.terrier._first_stage import first_stage
+from pyterrier_taskarith.terrier import first_stage
 from pyterrier_taskarith.tuning import NODES
 from tests.pipelines import _real_text
 from tests.tuning._small import brute
