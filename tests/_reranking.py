@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
 
 from pyterrier_taskarith import TaskArithReranker
+from pyterrier_taskarith.scorers import SCORE_TOLERANCE
 from testing import Triple, passages, questions
 
 #: What masked models put before the bare encoder's names.
@@ -24,6 +26,11 @@ def frame(queries: int = 3, texts: int = 6) -> pd.DataFrame:
 
 def reranker(triple: Triple, **options: object) -> TaskArithReranker:
     return TaskArithReranker(triple.ranker, triple.domain, triple.base, **{"verbose": False, **options})
+
+
+def assert_scores_agree(found: ArrayLike, expected: ArrayLike) -> None:
+    """Scores of the same pairs agree to the tolerance that holds between batches, threads, caches and residences."""
+    np.testing.assert_allclose(found, expected, rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE)
 
 
 def bare_state(folder: Path) -> dict[str, torch.Tensor]:

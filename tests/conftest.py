@@ -1,13 +1,16 @@
 """Small models are fastest on one thread, most of all where other processes want the cores too."""
 
+import os
+
 import pytest
 import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def few_threads():
+    """One thread for torch, or as many as TASKARITH_TEST_THREADS says: what is tested holds for any number."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("TASKARITH_TEST_THREADS", "1")))
     yield
     torch.set_num_threads(before)
 

@@ -11,9 +11,10 @@ from pyterrier_taskarith.scorers._loaded import LiveModel, LiveOptions, companio
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import quiet
 from pyterrier_taskarith.scorers._residence import Residence
-from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import SCORE_TOLERANCE, TRUNCATIONS, Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 
 __all__ = ["BiEncoder", "Causal", "CrossEncoder", "Entry", "FILE", "Kept", "LiveModel", "LiveOptions", "Memo",
-           "Residence", "SCORERS", "ScoreCache", "Scorer", "ScorerError", "ScorerOptions", "Seq2Seq", "TRUNCATIONS",
-           "companions", "detect", "digest", "distinct", "make_scorer", "quiet", "shared_model"]
+           "Residence", "SCORERS", "SCORE_TOLERANCE", "ScoreCache", "Scorer", "ScorerError", "ScorerOptions",
+           "Seq2Seq", "TRUNCATIONS", "companions", "detect", "digest", "distinct", "make_scorer", "quiet",
+           "shared_model"]

@@ -12,6 +12,9 @@ from pyterrier_taskarith.scorers._batches import default_budget, default_workers
 from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
+#: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
+#: The same computation on the same batch gives the same bits.
+SCORE_TOLERANCE = 1e-6
 #: For the tokens of texts.
 MEMO_BYTES = 32 * 2**20
 #: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.

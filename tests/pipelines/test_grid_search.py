@@ -7,6 +7,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
+from tests._reranking import assert_scores_agree
 from tests.pipelines._real_text import DEMO, candidates, qrels, topics
 
 ALPHAS = [round(0.1 * step, 1) for step in range(11)]
@@ -165,4 +166,4 @@ def test_two_processes_score_as_one(first, fresh):
         parallel = fresh.parallel(2)
     ours = parallel.transform(candidates(12, 15)).set_index(["qid", "docno"])["score"].sort_index()
     alone = fresh.transform(candidates(12, 15)).set_index(["qid", "docno"])["score"].sort_index()
-    np.testing.assert_allclose(ours, alone, atol=1e-6)
+    assert_scores_agree(ours, alone)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith import TaskArithReranker
+from tests._reranking import assert_scores_agree
 from tests.pipelines._real_text import DEMO, candidates
 from tests.scorers._reference import sentence_transformers_scores, t5_scores
 
@@ -94,7 +95,7 @@ def test_a_saved_t5_scores_as_live(t5_reranker, tmp_path, dtype, within):
 def test_a_saved_folder_is_a_ranker_again(bi_encoder, tmp_path):
     folder = bi_encoder.save(tmp_path / "merged", dtype="float32")
     again = TaskArithReranker(folder, DEMO[1], DEMO[2], alpha=0.0, verbose=False)
-    np.testing.assert_allclose(scores(again, candidates(12, 15)), scores(bi_encoder, candidates(12, 15)), atol=1e-6)
+    assert_scores_agree(scores(again, candidates(12, 15)), scores(bi_encoder, candidates(12, 15)))
 
 
 def test_a_saved_folder_scores_as_it_is_without_a_vector(bi_encoder, tmp_path):

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.scorers import ScorerError, _scorer
 from testing import bert_triple, passages, questions
+from tests._reranking import assert_scores_agree
 from tests.scorers._reference import (
     ODD_TEXTS,
     SPECIAL_TEXTS,
@@ -163,7 +164,7 @@ def test_scores_do_not_depend_on_batch_mates(folder):
                       for query, text in zip(queries, texts, strict=True)])
     for budget in (1, 64, 300, 100_000):
         scores = scorer_of(folder, batch_tokens=budget).score(queries, texts, "w")
-        np.testing.assert_allclose(scores, alone, atol=1e-5)
+        assert_scores_agree(scores, alone)
 
 
 def test_scores_come_back_in_the_order_given(folder):
@@ -171,9 +172,9 @@ def test_scores_come_back_in_the_order_given(folder):
     scores = scorer_of(folder).score(queries, texts, "w")
     order = np.random.default_rng(0).permutation(len(texts))
     shuffled = scorer_of(folder).score([queries[i] for i in order], [texts[i] for i in order], "w")
-    np.testing.assert_allclose(shuffled, scores[order], atol=1e-5)
+    assert_scores_agree(shuffled, scores[order])
     twice = scorer_of(folder).score(queries * 2, texts * 2, "w")
-    np.testing.assert_allclose(twice, np.tile(scores, 2), atol=1e-5)
+    assert_scores_agree(twice, np.tile(scores, 2))
 
 
 def test_each_distinct_text_is_embedded_once_per_weights(folder):

@@ -12,6 +12,7 @@ from pyterrier_taskarith.scorers import _causal_rows as rows_module
 from pyterrier_taskarith.scorers._causal_prompts import Prompt
 from pyterrier_taskarith.scorers._causal_rows import batch_of, pack
 from testing import bert_triple, llama_triple, passages, questions
+from tests._reranking import assert_scores_agree
 from tests.scorers._causal_reference import PROMPT, query_likelihoods
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts, scorer_of
 
@@ -210,7 +211,7 @@ def test_scores_do_not_depend_on_batch_mates(folder, truncation):
     alone = np.array([single.score([query], [text], "w")[0] for query, text in zip(queries, texts, strict=True)])
     for budget in (1, 300, 100_000):
         scores = scorer_of(folder, truncation=truncation, batch_tokens=budget).score(queries, texts, "w")
-        np.testing.assert_allclose(scores, alone, atol=1e-5)
+        assert_scores_agree(scores, alone)
 
 
 def test_scores_come_back_in_the_order_given(folder):
@@ -218,8 +219,7 @@ def test_scores_come_back_in_the_order_given(folder):
     scorer = scorer_of(folder)
     scores = scorer.score(queries, texts, "w")
     order = np.random.default_rng(0).permutation(len(texts))
-    np.testing.assert_allclose(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order],
-                               atol=1e-5)
+    assert_scores_agree(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order])
     assert scorer.pairs_scored == 2 * len(texts) and scorer.score([], [], "w").shape == (0,)
 
 
@@ -227,7 +227,7 @@ def test_batches_side_by_side_give_the_same_scores(folder):
     queries, texts = pairs(plain_texts())
     one, four = scorer_of(folder, batch_tokens=64), scorer_of(folder, batch_tokens=64)
     one.workers, four.workers = 1, 4
-    np.testing.assert_allclose(four.score(queries, texts, "w"), one.score(queries, texts, "w"), atol=1e-6)
+    assert_scores_agree(four.score(queries, texts, "w"), one.score(queries, texts, "w"))
 
 
 def test_logits_are_computed_in_pieces_and_for_the_querys_tokens_alone(folder, monkeypatch):
@@ -237,7 +237,7 @@ def test_logits_are_computed_in_pieces_and_for_the_querys_tokens_alone(folder, m
     sizes: list[int] = []
     scorer.module.lm_head.register_forward_hook(lambda layer, inputs, logits: sizes.append(len(inputs[0])))
     monkeypatch.setattr(rows_module, "LOGITS", 2103)  # three of 701
-    np.testing.assert_allclose(scorer.score(queries, texts, "w"), expected, atol=1e-6)
+    assert_scores_agree(scorer.score(queries, texts, "w"), expected)
     prompts = scorer.prompts.ids(queries, texts)
     # Three queries share a document, and with it the position that their first tokens come after.
     assert max(sizes) == 3 and sum(sizes) == sum(len(prompt.ids) - prompt.start for prompt in prompts) - 2
@@ -263,7 +263,7 @@ def test_queries_that_share_a_document_score_as_alone(folder, attention):
     together = scorer.score(queries, texts, "w")
     alone = Causal(Checkpoint(folder), ScorerOptions(torch.float32, CPU))
     alone._longest_shared = 0
-    np.testing.assert_allclose(together, alone.score(queries, texts, "w"), atol=2e-6, rtol=1e-6)
+    assert_scores_agree(together, alone.score(queries, texts, "w"))
     prompts = {prompt.ids.tobytes(): len(prompt.ids) - 1 for prompt in scorer.prompts.ids(queries, texts)}
     assert sum(counted) < 0.25 * sum(prompts.values())
     assert alone.tokens_computed > 4 * scorer.tokens_computed

@@ -17,7 +17,7 @@ from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
 from pyterrier_taskarith.scorers._pairs import longest_first, pair_template
 from testing import SAVED_BY, cross_encoder_triple, passages, questions
-from tests._reranking import frame
+from tests._reranking import assert_scores_agree, frame
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra"]
@@ -233,7 +233,7 @@ def test_a_tokenizer_that_shows_no_template_joins_the_pairs_itself(any_folder):
     theirs.template = None
     assert ours.pairs(queries, texts).lengths == theirs.pairs(queries, texts).lengths
     assert len(theirs.score([], [], "w")) == 0
-    np.testing.assert_allclose(theirs.score(queries, texts, "w"), ours.score(queries, texts, "w"), atol=1e-6)
+    assert_scores_agree(theirs.score(queries, texts, "w"), ours.score(queries, texts, "w"))
 
 
 def test_a_query_or_text_is_tokenised_once_whatever_the_weights(folder, monkeypatch):
@@ -288,8 +288,7 @@ def test_scores_do_not_depend_on_batch_mates(any_folder):
     single = scorer_of(any_folder)
     alone = np.array([single.score([query], [text], "w")[0] for query, text in zip(queries, texts, strict=True)])
     for budget in (1, 300, 100_000):
-        np.testing.assert_allclose(scorer_of(any_folder, batch_tokens=budget).score(queries, texts, "w"), alone,
-                                   atol=1e-5)
+        assert_scores_agree(scorer_of(any_folder, batch_tokens=budget).score(queries, texts, "w"), alone)
 
 
 def test_scores_come_back_in_the_order_given(folder):
@@ -297,8 +296,7 @@ def test_scores_come_back_in_the_order_given(folder):
     scorer = scorer_of(folder)
     scores = scorer.score(queries, texts, "w")
     order = np.random.default_rng(0).permutation(len(texts))
-    np.testing.assert_allclose(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order],
-                               atol=1e-5)
+    assert_scores_agree(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order])
     assert scorer.pairs_scored == 2 * len(texts) and scores.dtype == np.float32
     assert len(scorer.score([], [], "w")) == 0
 
@@ -307,7 +305,7 @@ def test_batches_side_by_side_give_the_same_scores(folder):
     queries, texts = pairs(plain_texts())
     one, four = scorer_of(folder, batch_tokens=64), scorer_of(folder, batch_tokens=64)
     one.workers, four.workers = 1, 4
-    np.testing.assert_allclose(four.score(queries, texts, "w"), one.score(queries, texts, "w"), atol=1e-6)
+    assert_scores_agree(four.score(queries, texts, "w"), one.score(queries, texts, "w"))
 
 
 def test_half_precision_is_near_float32(any_folder):

@@ -14,6 +14,7 @@ from pyterrier_taskarith.families import PREDICTION_TOKENS, prediction_tokens
 from pyterrier_taskarith.scorers import ScorerError
 from pyterrier_taskarith.scorers._t5_decoder import first_step
 from testing import passages, questions, t5_triple
+from tests._reranking import assert_scores_agree
 from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
 
 TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}
@@ -147,7 +148,7 @@ def test_scores_do_not_depend_on_batch_mates(folder):
     single = scorer_of(folder)
     alone = np.array([single.score([query], [text], "w")[0] for query, text in zip(queries, texts, strict=True)])
     for budget in (1, 64, 300, 100_000):
-        np.testing.assert_allclose(scorer_of(folder, batch_tokens=budget).score(queries, texts, "w"), alone, atol=1e-5)
+        assert_scores_agree(scorer_of(folder, batch_tokens=budget).score(queries, texts, "w"), alone)
 
 
 def test_scores_come_back_in_the_order_given(folder):
@@ -155,16 +156,15 @@ def test_scores_come_back_in_the_order_given(folder):
     scorer = scorer_of(folder)
     scores = scorer.score(queries, texts, "w")
     order = np.random.default_rng(0).permutation(len(texts))
-    np.testing.assert_allclose(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order],
-                               atol=1e-5)
-    np.testing.assert_allclose(scorer.score(queries * 2, texts * 2, "w"), np.tile(scores, 2), atol=1e-5)
+    assert_scores_agree(scorer.score([queries[i] for i in order], [texts[i] for i in order], "w"), scores[order])
+    assert_scores_agree(scorer.score(queries * 2, texts * 2, "w"), np.tile(scores, 2))
 
 
 def test_batches_side_by_side_give_the_same_scores(folder):
     queries, texts = pairs(plain_texts())
     one, four = scorer_of(folder, batch_tokens=64), scorer_of(folder, batch_tokens=64)
     one.workers, four.workers = 1, 4
-    np.testing.assert_allclose(four.score(queries, texts, "w"), one.score(queries, texts, "w"), atol=1e-6)
+    assert_scores_agree(four.score(queries, texts, "w"), one.score(queries, texts, "w"))
 
 
 def test_a_query_or_text_is_tokenised_once_whatever_the_weights(folder, monkeypatch):

@@ -3,7 +3,6 @@
 from contextlib import contextmanager
 from functools import cache
 
-import numpy as np
 import pandas as pd
 import pytest
 from ir_measures import AP
@@ -11,6 +10,7 @@ from ir_measures import AP
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tune_layers
 from pyterrier_taskarith.scorers._loaded import LiveModel
 from testing import bert_triple
+from tests._reranking import assert_scores_agree
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
 from tests.tuning._killed import killed_after
 from tests.tuning._small import brute
@@ -211,7 +211,7 @@ def test_the_line_up_takes_it(triple):
     systems = line_up(tuned, RUN)
     assert list(systems) == ["BM25", "Θ_0", "Θ_D", "Θ_T", "Θ' (α = 1)", "Θ' (α tuned)"]
     expected = Mix(reranker.copy(alpha=tuned.alpha), weight=0.3)(RUN)["score"]
-    np.testing.assert_array_equal(systems["Θ' (α tuned)"]["score"], expected)
+    assert_scores_agree(systems["Θ' (α tuned)"]["score"], expected)
 
 
 def tuned_by_layers(triple, file, **options):
