@@ -1,5 +1,15 @@
 """Test collections and runs: folders, BEIR zips, ir_datasets, TREC files, and texts that stay on the disk."""
 
+from pyterrier_taskarith.data._checks import (
+    as_numbers,
+    checked_qrels,
+    checked_run,
+    checked_topics,
+    first_few,
+    query_texts,
+    reject_repeats,
+    require_values,
+)
 from pyterrier_taskarith.data._collection import (
     Collection,
     check_judged,
@@ -17,6 +27,7 @@ from pyterrier_taskarith.data._texts import Texts, TextSource
 from pyterrier_taskarith.data._trec import read_qrels, read_run, read_topics, with_queries
 
 __all__ = ["Collection", "Dataset", "IrdsTexts", "Judged", "StoredTexts", "TextLoader", "TextSource", "Texts",
-           "check_judged", "collection_folder", "documents_file", "judged_of", "load_texts", "open_dataset",
-           "portions", "read_collection", "read_qrels", "read_run", "read_splits", "read_topics", "split_of",
-           "strings", "with_queries"]
+           "as_numbers", "check_judged", "checked_qrels", "checked_run", "checked_topics", "collection_folder",
+           "documents_file", "first_few", "judged_of", "load_texts", "open_dataset", "portions", "query_texts",
+           "read_collection", "read_qrels", "read_run", "read_splits", "read_topics", "reject_repeats",
+           "require_values", "split_of", "strings", "with_queries"]

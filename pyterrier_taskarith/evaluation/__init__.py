@@ -21,21 +21,12 @@ from pyterrier_taskarith.evaluation._comparison import Comparison
 from pyterrier_taskarith.evaluation._escape import latex, markdown
 from pyterrier_taskarith.evaluation._evidence import read_evidence, setting_means
 from pyterrier_taskarith.evaluation._formats import to_html, to_latex, to_markdown, to_text
-from pyterrier_taskarith.evaluation._frames import (
-    as_numbers,
-    checked_qrels,
-    checked_topics,
-    first_few,
-    reject_repeats,
-    require_values,
-)
 from pyterrier_taskarith.evaluation._intervals import INTERVALS, mean_interval
 from pyterrier_taskarith.evaluation._measures import make_evaluator, parse_measures
 from pyterrier_taskarith.evaluation._plots_heat import plot_grid
 from pyterrier_taskarith.evaluation._procedure import percent
 from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE
 
-__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "as_numbers", "checked_qrels", "checked_topics", "compare",
-           "first_few", "from_experiment", "latex", "make_evaluator", "markdown", "mean_interval", "parse_measures",
-           "percent", "plot_grid", "read_evidence", "reject_repeats", "require_values", "setting_means", "to_html",
-           "to_latex", "to_markdown", "to_text"]
+__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "compare", "from_experiment", "latex", "make_evaluator",
+           "markdown", "mean_interval", "parse_measures", "percent", "plot_grid", "read_evidence", "setting_means",
+           "to_html", "to_latex", "to_markdown", "to_text"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pyterrier_taskarith.data import first_few
 from pyterrier_taskarith.evaluation._comparison import Comparison
-from pyterrier_taskarith.evaluation._frames import first_few
 from pyterrier_taskarith.evaluation._procedure import Procedure
 from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE, paired_comparison
 

@@ -8,10 +8,10 @@ from typing import Literal
 import pandas as pd
 from ir_measures import Measure
 
+from pyterrier_taskarith.data import checked_topics, first_few, query_texts
 from pyterrier_taskarith.evaluation._assemble import assemble
 from pyterrier_taskarith.evaluation._comparison import Comparison
 from pyterrier_taskarith.evaluation._evaluate import System, evaluate, named_systems
-from pyterrier_taskarith.evaluation._frames import checked_topics, first_few, query_texts
 from pyterrier_taskarith.evaluation._measures import parse_measures
 from pyterrier_taskarith.evaluation._procedure import Procedure
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import Measure
 
-from pyterrier_taskarith.evaluation._frames import checked_qrels, checked_run, checked_topics, first_few
+from pyterrier_taskarith.data import checked_qrels, checked_run, checked_topics, first_few
 from pyterrier_taskarith.evaluation._measures import make_evaluator
 
 System: TypeAlias = pd.DataFrame | pt.Transformer

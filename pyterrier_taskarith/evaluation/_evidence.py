@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from pyterrier_taskarith.evaluation._frames import first_few
+from pyterrier_taskarith.data import first_few
 
 COLUMNS = ["alpha", "weight", "measure", "value"]
 

@@ -7,15 +7,8 @@ import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
-from pyterrier_taskarith.evaluation import (
-    as_numbers,
-    checked_qrels,
-    checked_topics,
-    first_few,
-    make_evaluator,
-    parse_measures,
-    require_values,
-)
+from pyterrier_taskarith.data import as_numbers, checked_qrels, checked_topics, first_few, require_values
+from pyterrier_taskarith.evaluation import make_evaluator, parse_measures
 from pyterrier_taskarith.fusion import minmax
 
 #: What stands for the mean over development sets, each set counting the same (the paper's rule).

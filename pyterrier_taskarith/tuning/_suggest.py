@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.evaluation import as_numbers, checked_topics, reject_repeats, require_values
+from pyterrier_taskarith.data import as_numbers, checked_topics, reject_repeats, require_values
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.terrier import first_stage as build_first_stage
 from pyterrier_taskarith.tuning._criteria import best, overlaps, reciprocal_ranks, resampled, z_scores

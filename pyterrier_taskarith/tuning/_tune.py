@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from ir_measures import Measure
 
-from pyterrier_taskarith.evaluation import first_few, parse_measures
+from pyterrier_taskarith.data import first_few
+from pyterrier_taskarith.evaluation import parse_measures
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
