@@ -1,14 +1,14 @@
-"""Runs, qrels and topics as users hand them over: checked, and put into one order."""
-
-from __future__ import annotations
+"""Checks of the runs, qrels and topics that users hand over; what passes is put into one order."""
 
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from pyterrier_taskarith.errors import DataError, WrongTypeError
+
 
 def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
-    """Checks a run and sorts it: by query, falling score and, for ties, falling docno, which is trec_eval's rule.
+    """Returns a checked run, sorted by query, falling score and, for ties, falling docno, which is trec_eval's rule.
 
     Some of ir_measures' providers break ties by the order of the rows; others (RR@10's) have a rule of their own.
 
@@ -20,12 +20,13 @@ def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
         A copy with qid and docno as strings, score as float64, in an order that does not depend on that of `run`.
 
     Raises:
-        ValueError: A missing column, no rows, a missing value, a score that is no number, a document twice in a query.
+        DataError: A missing column, no rows, a missing value, a score that is not a number, or a document
+            twice in a query.
     """
     what = f"the run of system {name!r}"
     _require_columns(what, run, ["qid", "docno", "score"])
     if run.empty:
-        raise ValueError(f"{what} has no rows: no document was retrieved for any query")
+        raise DataError(f"{what} has no rows: no document was retrieved for any query")
     require_values(what, run, ["qid", "docno", "score"])
     run = run.assign(qid=run["qid"].astype(str), docno=run["docno"].astype(str), score=as_numbers(what, run, "score"))
     reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
@@ -33,7 +34,7 @@ def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
 
 
 def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
-    """Checks relevance judgements.
+    """Returns checked judgements.
 
     Args:
         qrels: Columns qid, docno, label; others (iteration, as subtopic) are kept.
@@ -42,16 +43,16 @@ def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
         A copy with qid and docno as strings and label as int64.
 
     Raises:
-        ValueError: A missing column, no rows, a missing value, a label that is no whole number, or two different
+        DataError: A missing column, no rows, a missing value, a label that is not a whole number, or two different
             labels for one document of a query.
     """
     _require_columns("qrels", qrels, ["qid", "docno", "label"])
     if qrels.empty:
-        raise ValueError("qrels has no rows: there is nothing to evaluate against")
+        raise DataError("qrels has no rows: there is nothing to evaluate against")
     require_values("qrels", qrels, ["qid", "docno", "label"])
     labels = as_numbers("qrels", qrels, "label")
     if (fractional := labels != labels.round()).any():
-        raise ValueError(f"qrels has the label {labels[fractional].iloc[0]}: relevance labels are whole numbers")
+        raise DataError(f"qrels has the label {labels[fractional].iloc[0]}: relevance labels are whole numbers")
     qrels = qrels.assign(qid=qrels["qid"].astype(str), docno=qrels["docno"].astype(str), label=labels.astype("int64"))
     key = [column for column in ("qid", "docno", "iteration") if column in qrels.columns]
     qrels = qrels.drop_duplicates([*key, "label"])
@@ -60,7 +61,7 @@ def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
 
 
 def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
-    """Checks topics: a column qid, at least one query, none of them twice.
+    """Returns checked topics: with a column qid, at least one query, none of them twice.
 
     Args:
         topics: Columns qid and whatever the transformers need (query).
@@ -70,11 +71,11 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
         A copy with qid as strings.
 
     Raises:
-        ValueError: A missing column, no rows, a missing or a repeated qid.
+        DataError: A missing column, no rows, a missing or a repeated qid.
     """
     _require_columns(what, topics, ["qid"])
     if topics.empty:
-        raise ValueError(f"{what} has no rows: there is no query to run")
+        raise DataError(f"{what} has no rows: there is no query to run")
     require_values(what, topics, ["qid"])
     topics = topics.assign(qid=topics["qid"].astype(str))
     reject_repeats(what, topics, ["qid"], "keep one row per query")
@@ -82,46 +83,46 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
 
 
 def query_texts(topics: pd.DataFrame | None) -> pd.Series | None:
-    """The texts of the queries: qid (as strings) → query; None where topics has no such column, or is None."""
+    """Returns the texts of the queries, qid (as strings) → query; None where topics has no such column, or is None."""
     if topics is None or "query" not in topics.columns:
         return None
     return pd.Series(topics["query"].to_numpy(), index=topics["qid"].astype(str).to_numpy(), name="query")
 
 
 def first_few(values: Iterable[str]) -> str:
-    """Quotes the first three of some names, for messages."""
+    """Returns the first three of some names in quotes, for messages."""
     values = list(values)
     return ", ".join(repr(value) for value in values[:3]) + (", …" if len(values) > 3 else "")
 
 
 def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{what} is a {type(frame).__name__}: a DataFrame with columns {list(columns)} is needed")
+        raise WrongTypeError(f"{what} is a {type(frame).__name__}: a DataFrame with columns {list(columns)} is needed")
     if missing := [column for column in columns if column not in frame.columns]:
-        raise ValueError(f"{what} lacks column {first_few(missing)}: it has {list(frame.columns)}")
+        raise DataError(f"{what} lacks column {first_few(missing)}: it has {list(frame.columns)}")
 
 
 def require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Refuses None and NaN in some columns.
 
     Raises:
-        ValueError: Naming the column and the first query.
+        DataError: Naming the column and the first query.
     """
     for column in columns:
         if (missing := frame[column].isna()).any():
             where = f" (first in query {frame.loc[missing, 'qid'].iloc[0]!r})" if column != "qid" else ""
-            raise ValueError(f"{what} has {missing.sum()} missing values (None or NaN) in column {column!r}{where}")
+            raise DataError(f"{what} has {missing.sum()} missing values (None or NaN) in column {column!r}{where}")
 
 
 def as_numbers(what: str, frame: pd.DataFrame, column: str) -> pd.Series:
     """Returns a column as float64.
 
     Raises:
-        ValueError: If a value is no number; it is named.
+        DataError: If a value is not a number; it is named.
     """
     found = pd.to_numeric(frame[column], errors="coerce")
     if (bad := found.isna()).any():
-        raise ValueError(f"{what} has {frame.loc[bad, column].iloc[0]!r} in column {column!r}: a number is needed")
+        raise DataError(f"{what} has {frame.loc[bad, column].iloc[0]!r} in column {column!r}: a number is needed")
     return found.astype("float64")
 
 
@@ -129,9 +130,9 @@ def reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: s
     """Refuses rows of the same key.
 
     Raises:
-        ValueError: Naming the first.
+        DataError: Naming the first.
     """
     if (repeated := frame.duplicated(list(key))).any():
         row = frame.loc[repeated, list(key)].iloc[0]
         named = ", ".join(f"{column} {row[column]!r}" for column in key)
-        raise ValueError(f"{what} has {repeated.sum()} repeated rows, the first for {named}: {remedy}")
+        raise DataError(f"{what} has {repeated.sum()} repeated rows, the first for {named}: {remedy}")
