@@ -68,8 +68,8 @@ def add_to(commands: Commands) -> None:
     grid.add_argument("--nodes", metavar="LIST", type=numbers, nargs="?", const=[],
                       help="score at these α alone, five or more, and interpolate in between; the best α is then "
                            "scored exactly. 0,0.3,0.6,0.9,1.2 if no LIST is given. For large models and fine grids")
-    parser.add_argument("--resume", metavar="FILE", help="keep every finished α in this file: the same command, after "
-                                                         "it was stopped, goes on from there")
+    parser.add_argument("--resume", metavar="FILE", help="keep the scores of every finished α in this file: the same "
+                                                         "command, after it was stopped, goes on from there")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each α and weight")
     parser.add_argument("--plot", metavar="FILE", help="draw the α curves (PNG, PDF, SVG)")
     parser.add_argument("--heat-map", metavar="FILE", help="draw the value of each α and weight")
@@ -95,7 +95,7 @@ def run(given: argparse.Namespace) -> None:
     if data.documents is not None:
         reranker = reranker.copy(text_loader=data.documents)
     tuned = tune(reranker, data.run, data.qrels, alphas=alphas or ALPHAS, weights=given.weights or WEIGHTS,
-                 measure=given.measure, order=given.order, ties=given.prefer, topics=data.topics, resume=given.resume,
+                 measure=given.measure, order=given.order, prefer=given.prefer, topics=data.topics, resume=given.resume,
                  nodes=NODES if given.nodes == [] else given.nodes)
     print(report(tuned, data, arguments))
     if given.csv:
@@ -117,11 +117,13 @@ def report(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> str:
         data: What it was chosen on.
         arguments: The re-ranker's, as code.
     """
+    from pyterrier_taskarith.evaluation import MEAN_TOLERANCE
+
     columns = [column for column in tuned.evidence.columns if column == "alpha" or column.startswith("alpha.")]
     grid = tuned.evidence.pivot(index=columns, columns="weight", values="value")
     guessed = (tuned.evidence.pivot(index=columns, columns="weight", values="interpolated")
                if "interpolated" in tuned.evidence.columns else grid != grid)
-    cells = [[f"{value:.4f}{'*' if value == tuned.value else '~' if guess else ' '}"
+    cells = [[f"{value:.4f}{'*' if abs(value - tuned.value) <= MEAN_TOLERANCE else '~' if guess else ' '}"
               for value, guess in zip(values, guesses, strict=True)]
              for values, guesses in zip(grid.to_numpy(), guessed.to_numpy(), strict=True)]
     heads = [f"{weight:g} " for weight in grid.columns]

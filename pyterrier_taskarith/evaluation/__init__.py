@@ -25,8 +25,8 @@ from pyterrier_taskarith.evaluation._intervals import INTERVALS, mean_interval
 from pyterrier_taskarith.evaluation._measures import make_evaluator, parse_measures
 from pyterrier_taskarith.evaluation._plots_heat import plot_grid
 from pyterrier_taskarith.evaluation._procedure import percent
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE
+from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE, highest
 
-__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "compare", "from_experiment", "latex", "make_evaluator",
-           "markdown", "mean_interval", "parse_measures", "percent", "plot_grid", "read_evidence", "setting_means",
-           "to_html", "to_latex", "to_markdown", "to_text"]
+__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "compare", "from_experiment", "highest", "latex",
+           "make_evaluator", "markdown", "mean_interval", "parse_measures", "percent", "plot_grid", "read_evidence",
+           "setting_means", "to_html", "to_latex", "to_markdown", "to_text"]

@@ -10,7 +10,7 @@ import pandas as pd
 from pyterrier_taskarith.data import first_few
 from pyterrier_taskarith.evaluation._comparison import Comparison
 from pyterrier_taskarith.evaluation._procedure import Procedure
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE, paired_comparison
+from pyterrier_taskarith.evaluation._significance import highest, paired_comparison
 
 TEST_COLUMNS = ["system", "measure", "baseline", "difference", "ci_low", "ci_high", "statistic", "p", "p_corrected",
                 "significant", "wins", "ties", "losses", "effect_size"]
@@ -59,8 +59,7 @@ def assemble(
 def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tuple[str, ...],
            procedure: Procedure) -> pd.DataFrame:
     """Tests every other system against the best baseline; `values` are queries × systems in one measure."""
-    highest = means[list(baselines)].max()
-    best = next(name for name in baselines if means[name] >= highest - MEAN_TOLERANCE)
+    best = baselines[int(highest(means[list(baselines)]).argmax())]
     reference = values[best].to_numpy(np.float64)
     tested = [name for name in values.columns if name not in baselines]
     results = [paired_comparison(values[name].to_numpy(np.float64), reference, test=procedure.test,

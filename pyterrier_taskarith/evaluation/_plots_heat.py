@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pyterrier_taskarith.evaluation._evidence import read_evidence, setting_means
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE
+from pyterrier_taskarith.evaluation._significance import highest
 from pyterrier_taskarith.evaluation.plots import finished, pyplot
 from pyterrier_taskarith.evaluation.tables import decimal
 
@@ -55,7 +55,7 @@ def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tup
     axes.set_ylabel("weight of the re-ranker   (0 is the first stage)")
     if max(values.shape) <= MOST_WRITTEN:
         _write(axes, values)
-    best = np.argwhere(values >= np.nanmax(values) - MEAN_TOLERANCE)
+    best = np.argwhere(highest(values))
     for row, column in best:
         axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
     if chosen is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE
+from pyterrier_taskarith.evaluation._significance import highest
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.evaluation._comparison import Comparison
@@ -53,7 +53,7 @@ def pair_of(comparison: Comparison, system: str | None, measure: str | None, bas
     in_measure = tests[tests["measure"] == measure]
     if system is None:
         tested = means.loc[in_measure["system"], measure]
-        system = str(tested.index[tested >= tested.max() - MEAN_TOLERANCE][0])
+        system = str(tested.index[highest(tested)][0])
     if baseline is None:
         baseline = str(in_measure["baseline"].iloc[0])
     if system == baseline:

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from pyterrier_taskarith.evaluation._intervals import mean_interval
 
 Differences = NDArray[np.float64]
 
-# Equal means may differ in their last bits where the queries' values are summed in another order.
+#: Means that differ by less are equal: their last bits depend on the order in which values are summed.
 MEAN_TOLERANCE = 1e-12
 
 # Sign assignments are drawn and summed this many numbers at a time, to bound memory.
 CHUNK_NUMBERS = 4_000_000
+
+
+def highest(means: ArrayLike) -> NDArray[np.bool_]:
+    """Returns which means are the highest, equal ones all; NaN never is."""
+    values = np.asarray(means, dtype=np.float64)
+    return values >= np.max(values, initial=-np.inf, where=~np.isnan(values)) - MEAN_TOLERANCE
 
 
 class PairedResult(NamedTuple):

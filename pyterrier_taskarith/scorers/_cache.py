@@ -1,5 +1,6 @@
 """Scores kept on disk between processes."""
 
+import glob
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,7 @@ _REASONS = {
     sqlite3.SQLITE_READONLY: "the file or its folder cannot be written to; name a folder of your own",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened or made; may this user write to the folder?",
     sqlite3.SQLITE_PERM: "the file cannot be opened or made; may this user write to the folder?",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database; name another folder, or remove the file if nobody needs it",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; name another, or remove the file if nobody needs it",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; remove it, and the scores are computed again",
     sqlite3.SQLITE_BUSY: f"another process has kept the file locked for {PATIENCE} s; is it stopped?",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write; SQLite needs a local disk, not a network folder",
@@ -92,16 +93,17 @@ class ScoreCache:
     file is SQLite's with a write-ahead log, which does not work in a folder shared over a network.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = FILE) -> None:
         """Opens the cache, or makes one.
 
         Args:
             folder: Where; holds one SQLite file.
+            name: The file's name.
 
         Raises:
             CacheError: If it cannot be made or opened, or the file there is something else.
         """
-        self.path = Path(folder).expanduser() / FILE
+        self.path = Path(folder).expanduser() / name
         self._used: dict[bytes, float] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +254,7 @@ class ScoreCache:
     @property
     def size(self) -> int:
         """Bytes that the cache takes on disk."""
-        return sum(path.stat().st_size for path in self.path.parent.glob(f"{FILE}*"))
+        return sum(path.stat().st_size for path in self.path.parent.glob(f"{glob.escape(self.path.name)}*"))
 
     def __len__(self) -> int:
         with self._connect() as connection:

@@ -109,7 +109,7 @@ class LiveModel:
         self.weights = LoadedWeights(self.scorer.module, self.plan,
                                      "memory" if self.residence.choice == "memory" else "disk")
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
-        self._settings = _digest(companions(ranker, *_checkpoints(vectors))) if self._cache is not None else ""
+        self._settings = _digest(companions(ranker, *_checkpoints(vectors)))
         self._lock = threading.RLock()
 
     def score(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -177,6 +177,17 @@ class LiveModel:
         for found in embeddings:
             self._check(found.sum(axis=-1), setting, "embeddings")
         return embeddings
+
+    @contextmanager
+    def caching(self, cache: ScoreCache) -> Iterator[None]:
+        """Within it, scores are read from and written to this cache in place of the model's own."""
+        with self._lock:
+            before, self._cache = self._cache, cache
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cache = before
 
     @contextmanager
     def reusing(self, first: tuple[str, int], max_bytes: int) -> Iterator[Kept | None]:

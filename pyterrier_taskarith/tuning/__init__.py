@@ -2,6 +2,7 @@
 
 from pyterrier_taskarith.tuning._ablate import ablate
 from pyterrier_taskarith.tuning._ablation import Ablation, plot_ablation
+from pyterrier_taskarith.tuning._choose import ORDERS, PREFERRED, best_setting
 from pyterrier_taskarith.tuning._development import Development
 from pyterrier_taskarith.tuning._groups import layer_groups
 from pyterrier_taskarith.tuning._layerwise import LAYER_ALPHAS, REUSE_BYTES, TunedLayers, tune_layers
@@ -13,6 +14,6 @@ from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS, sweep
 from pyterrier_taskarith.tuning._tune import Tuned, tune
 
 __all__ = ["ALPHAS", "Ablation", "AlphaCurve", "BASELINES", "Development", "FIRST_STAGE", "FIXED", "LAYER_ALPHAS",
-           "NODES", "REUSE_BYTES", "SUGGESTED", "Suggestion", "SuggestionWarning", "TUNED", "Tuned", "TunedLayers",
-           "WEIGHTS", "ablate", "kendall", "layer_groups", "line_up", "plot_ablation", "plot_alpha", "suggest_alpha",
-           "sweep", "tune", "tune_each", "tune_layers"]
+           "NODES", "ORDERS", "PREFERRED", "REUSE_BYTES", "SUGGESTED", "Suggestion", "SuggestionWarning", "TUNED",
+           "Tuned", "TunedLayers", "WEIGHTS", "ablate", "best_setting", "kendall", "layer_groups", "line_up",
+           "plot_ablation", "plot_alpha", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"]

@@ -1,12 +1,11 @@
 """The paper's ablation: the task vector added to one group of layers only, or to all but one."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+import pyterrier as pt
 
 from pyterrier_taskarith.arithmetic import LayerAlphas
 from pyterrier_taskarith.evaluation import mean_interval
@@ -14,8 +13,7 @@ from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._ablation import CONFIDENCE, EVERYWHERE, NOWHERE, Ablation
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, Measures, developments
 from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, layer_groups
-from pyterrier_taskarith.tuning._resume import Finished, Rows, identity
-from pyterrier_taskarith.tuning._sweep import check_reranker, checked_weights, scored
+from pyterrier_taskarith.tuning._sweep import check_reranker, checked_weights, resuming, scored
 
 #: Mode -> the system that its differences are to.
 MODES = {"only": NOWHERE, "without": EVERYWHERE}
@@ -44,7 +42,7 @@ def ablate(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, mode: str
         weight: Of the re-ranker in the mix with the first stage; 1 is the re-ranker alone.
         measures: ir_measures objects or names, trec_eval's names too.
         topics: The queries that were asked; see :func:`sweep`.
-        resume: A file where each finished group is kept, see :func:`sweep`; both modes may share it.
+        resume: A file to keep scores in, see :func:`sweep`; both modes may share it.
         verbose: Whether to show progress.
 
     Returns:
@@ -66,20 +64,13 @@ def ablate(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, mode: str
         raise ValueError(f"groups={groups!r}: {taken.pop()!r} is the name of a system that groups are compared with")
     weight = checked_weights([weight])[0]
     sets = developments(run, qrels, topics, measures, reranker.columns)
-    done = None if resume is None else Finished(Path(resume), {
-        **identity(reranker, sets, [weight], True), "α": json.dumps(alphas),
-        "groups of layers": json.dumps(parts.texts)})
     switches = _switches(parts, mode)
     found: list[list[object]] = []
-    for label, switch in tqdm(switches.items(), desc="groups of layers", unit="group",
-                              disable=None if verbose else True):
-        rows: Rows | None = done.rows.get(switch) if done is not None else None
-        if rows is None:
+    with resuming(reranker, resume):
+        for label, switch in pt.tqdm(switches.items(), desc="groups of layers", unit="group", disable=not verbose):
             alpha = parts.alpha({vector: [on * value for on in switch] for vector, value in alphas.items()})
-            rows = scored(reranker.copy(alpha=alpha), sets, [weight], True)
-            if done is not None:
-                done.add(switch, rows)
-        found += [[row[0] if "" not in sets else "", label, *row[-3:]] for row in rows]
+            found += [[row[0] if "" not in sets else "", label, *row[-3:]]
+                      for row in scored(reranker.copy(alpha=alpha), sets, [weight], True)]
     queries = pd.DataFrame(found, columns=["collection", "group", "measure", "qid", "value"])
     frame = _frame(queries, list(switches), dict(zip([group.label for group in parts.groups], parts.texts,
                                                      strict=True)), MODES[mode])

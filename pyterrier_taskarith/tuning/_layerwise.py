@@ -1,6 +1,6 @@
 """α by layers, chosen by coordinate steps on a development set."""
 
-import json
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyterrier as pt
 from ir_measures import Measure
-from tqdm.auto import tqdm
 
 from pyterrier_taskarith.arithmetic import as_alpha
-from pyterrier_taskarith.evaluation import MEAN_TOLERANCE
+from pyterrier_taskarith.evaluation import MEAN_TOLERANCE, highest
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
+from pyterrier_taskarith.tuning._choose import counted
+from pyterrier_taskarith.tuning._development import Frames, developments
 from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, Place, layer_groups
-from pyterrier_taskarith.tuning._resume import Finished, Rows, identity
 from pyterrier_taskarith.tuning._settings import numbers_of
-from pyterrier_taskarith.tuning._sweep import check_reranker, checked_weights, scored
+from pyterrier_taskarith.tuning._sweep import Rows, check_reranker, checked_weights, resuming, scored
 
 #: Values of α for each group. Fewer than a sweep's: every one costs a scoring for each group, and is one more chance to
 #: fit the development set's noise.
@@ -61,7 +61,7 @@ class TunedLayers:
     @property
     def scorings(self) -> int:
         """How many settings were scored, each once."""
-        return len(_counted(self.evidence))
+        return len(counted(self.evidence))
 
     @property
     def mix(self) -> Mix:
@@ -112,7 +112,7 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
             from, a number or by layers, such as ``reranker.alpha``.
         rounds: How many times to go through all groups at most.
         topics: The queries that were asked; see :func:`sweep`.
-        resume: A file where each scored setting is kept, see :func:`sweep`; more values and rounds may be asked for.
+        resume: A file to keep scores in, see :func:`sweep`.
         reuse_bytes: Bytes of hidden states kept, on the device where the model is; what does not fit is computed anew.
             0 keeps none.
         verbose: Whether to show progress.
@@ -135,22 +135,14 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
     labels = list(next(iter(sets.values())).labels.values())
     if len(labels) > 1:
         raise ValueError(f"measure={measure!r} stands for {labels}: give one")
-    done = None if resume is None else Finished(Path(resume), {
-        **identity(reranker, sets, [weight], False), "groups of layers": json.dumps(parts.texts)})
 
     def score(settings: list[Setting], first: Place | None) -> Iterator[Rows]:
         """Yields the rows of each setting; they differ from the first layer on alone."""
-        known = {} if done is None else done.rows
-        reuse = first is not None and reuse_bytes and any(setting not in known for setting in settings)
-        with reranker.model.reusing(first, reuse_bytes) if first is not None and reuse else nullcontext():
+        with reranker.model.reusing(first, reuse_bytes) if first is not None and reuse_bytes else nullcontext():
             for setting in settings:
-                if setting not in known:
-                    rows = scored(reranker.copy(alpha=_alpha(parts, setting)), sets, [weight], False)
-                    if done is not None:
-                        done.add(setting, rows)
-                yield known[setting] if setting in known else rows
+                yield scored(reranker.copy(alpha=_alpha(parts, setting)), sets, [weight], False)
 
-    with tqdm(desc="α by layers", unit="setting", disable=None if verbose else True) as bar:
+    with resuming(reranker, resume), pt.tqdm(desc="α by layers", unit="setting", disable=not verbose) as bar:
         search = _Search(parts, values, score, bar.update)
         began = chosen = search.single() if given is None else search.given(given)
         for number in range(1, rounds + 1):
@@ -201,8 +193,7 @@ class _Search:
         return best if self.means[best] > self.means[present] + MEAN_TOLERANCE else present
 
     def _best(self, settings: list[Setting]) -> Setting:
-        highest = max(self.means[setting] for setting in settings)
-        equal = [setting for setting in settings if self.means[setting] >= highest - MEAN_TOLERANCE]
+        equal = itertools.compress(settings, highest([self.means[setting] for setting in settings]))
         return min(equal, key=lambda setting: sum(map(abs, setting)))
 
     def _see(self, settings: list[Setting], number: int, label: str, first: Place | None) -> None:
@@ -222,7 +213,3 @@ class _Search:
 
 def _alpha(parts: LayerGroups, setting: Setting) -> Any:  # noqa: ANN401
     return parts.alpha(dict.fromkeys(parts.vectors, setting))
-
-
-def _counted(evidence: pd.DataFrame) -> pd.DataFrame:
-    return evidence[evidence["collection"] == AVERAGE] if "collection" in evidence.columns else evidence

@@ -53,7 +53,7 @@ def line_up(tuned: Tuned | TunedLayers | Mapping[str, Tuned], run: pd.DataFrame,
 
 def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFrame, *,
               alphas: Sequence[float] = ALPHAS, weights: Sequence[float] = WEIGHTS, measure: str | Measure = "nDCG@10",
-              order: str = "joint", ties: str = "smallest", topics: pd.DataFrame | None = None,
+              order: str = "joint", prefer: str = "smallest", topics: pd.DataFrame | None = None,
               verbose: bool = True) -> dict[str, Tuned]:
     """Tunes every system of the line-up for itself: the weight of each, and α of the last.
 
@@ -68,7 +68,7 @@ def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFram
         weights: As in :func:`tune`.
         measure: As in :func:`tune`.
         order: As in :func:`tune`.
-        ties: As in :func:`tune`.
+        prefer: As in :func:`tune`.
         topics: As in :func:`tune`.
         verbose: As in :func:`tune`.
 
@@ -84,12 +84,12 @@ def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFram
                         "the vectors' own α with tune")
 
     def choose(system: TaskArithReranker, alphas: Sequence[float]) -> Tuned:
-        return tune(system, run, qrels, alphas=alphas, weights=weights, measure=measure, order=order, ties=ties,
+        return tune(system, run, qrels, alphas=alphas, weights=weights, measure=measure, order=order, prefer=prefer,
                     topics=topics, verbose=verbose)
 
     def at(alpha: float) -> Tuned:
         if alpha in set(best.evidence["alpha"]):
-            return best.among(alphas=[alpha], weights=weights, ties=ties)
+            return best.among(alphas=[alpha], weights=weights, prefer=prefer)
         return choose(reranker, [alpha])
 
     best = choose(reranker, alphas)

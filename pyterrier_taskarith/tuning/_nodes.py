@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 from scipy.stats import kendalltau
-from tqdm.auto import tqdm
 
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.scorers import BiEncoder, distinct
@@ -62,7 +62,7 @@ class AlphaCurve:
         if not len(run):
             raise ValueError("the run has no rows: there is nothing to score")
         self._qids = run["qid"].to_numpy()
-        steps = tqdm(rerankers, desc="α nodes", unit="α", disable=None if verbose else True)
+        steps = pt.tqdm(rerankers, desc="α nodes", unit="α", disable=not verbose)
         self._curve: _Curve
         if isinstance(reranker.model.scorer, BiEncoder):
             self._curve = _Embeddings(reranker.model.scorer, *reranker.strings(run))

@@ -1,23 +1,28 @@
 """The whole grid of α × weight for one scoring per α."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+import pyterrier as pt
 
+from pyterrier_taskarith.errors import CacheError, TaskArithError
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
+from pyterrier_taskarith.scorers import ScoreCache
 from pyterrier_taskarith.tuning._development import AVERAGE, Development, Frames, Measures, developments
 from pyterrier_taskarith.tuning._nodes import AlphaCurve
-from pyterrier_taskarith.tuning._resume import Finished, Rows, identity
 from pyterrier_taskarith.tuning._settings import AlphaGrid, Alphas, alpha_grid, numbers_of
 
 #: The paper's grid of α, with 0 (Θ_T itself) before it.
 ALPHAS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 #: Weights of the re-ranker in the mix; 1 is the re-ranker alone, 0 the first stage alone.
 WEIGHTS: tuple[float, ...] = tuple(step / 10 for step in range(11))
+#: One setting's rows: what follows α in the sweep's frame.
+Rows = list[list[Any]]
 
 
 def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alphas = ALPHAS,
@@ -43,8 +48,8 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
         perquery: Whether to return a row for each query instead of means; plots then show how sure a mean is.
         nodes: Scores the run at these α alone, at least five, and interpolates in between (see :class:`AlphaCurve`);
             None: every α is scored.
-        resume: A file where each finished α is kept; a sweep that was killed goes on from it and ends in the same
-            frame. More values of α may be asked for, but nothing else may differ.
+        resume: A file to keep scores in; a sweep that was killed scores only what is not in it, α by α. It is a score
+            cache, as of the re-ranker's ``cache=``, in a file of its own; any sweep may use it.
         verbose: Whether to show progress.
 
     Returns:
@@ -56,7 +61,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
     Raises:
         TypeError: If the re-ranker, the run or the grid is something else.
         ValueError: If the grid is empty or repeats a value, a value is out of range, the run repeats a document or
-            lacks a column, no query has judgements, or the file is of another sweep.
+            lacks a column, no query has judgements, or ``resume`` is given with nodes or a cache.
     """
     grid, weights = checked_grid(reranker, alphas), checked_weights(weights)
     sets = developments(run, qrels, topics, measures, reranker.columns)
@@ -64,19 +69,34 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
         if grid.names:
             raise ValueError("nodes lie along one α: give alphas as one list for all vectors, or leave nodes out")
         if resume is not None:
-            raise ValueError("resume keeps finished values of α, and with nodes all values come at once: leave one out")
+            raise TaskArithError("resume keeps the scores of each α, and nodes interpolate between few: leave one out")
         curves = make_curves(reranker, sets, nodes, verbose)
         return interpolated(grid, weights, sets, curves, perquery)
-    done = None if resume is None else Finished(Path(resume), identity(reranker, sets, weights, perquery))
     found: list[list[object]] = []
-    for setting in tqdm(grid.settings, desc="α", unit="α", disable=None if verbose else True):
-        rows = done.rows.get(setting) if done is not None else None
-        if rows is None:
+    with resuming(reranker, resume):
+        for setting in pt.tqdm(grid.settings, desc="α", unit="α", disable=not verbose):
             rows = scored(reranker.copy(alpha=grid.alpha(setting)), sets, weights, perquery)
-            if done is not None:
-                done.add(setting, rows)
-        found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
+            found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
     return pd.DataFrame(found, columns=columns(grid, sets, perquery))
+
+
+@contextmanager
+def resuming(reranker: TaskArithReranker, file: str | Path | None) -> Iterator[None]:
+    """Within it, the re-ranker and its copies with another α keep their scores in a file, if there is one.
+
+    Raises:
+        CacheError: If the file is something else, or the re-ranker has a cache already.
+    """
+    if file is None:
+        yield
+        return
+    if reranker.cache is not None:
+        raise CacheError(f"the re-ranker keeps its scores in cache={reranker.cache!r}, from which a sweep goes on too: "
+                         "leave resume out")
+    path = Path(file)
+    cache = ScoreCache(path.parent, path.name)  # opened before a model is loaded
+    with reranker.model.caching(cache):
+        yield
 
 
 def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:

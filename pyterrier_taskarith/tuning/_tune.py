@@ -1,5 +1,6 @@
 """The best α and weight on a development set, or on the average of several."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ import pandas as pd
 from ir_measures import Measure
 
 from pyterrier_taskarith.data import first_few
-from pyterrier_taskarith.evaluation import parse_measures
+from pyterrier_taskarith.evaluation import highest, parse_measures
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning._development import AVERAGE, Frames, developments
+from pyterrier_taskarith.tuning._choose import alpha_columns, best_setting, check_choice, counted
+from pyterrier_taskarith.tuning._development import Frames, developments
 from pyterrier_taskarith.tuning._settings import Alphas
 from pyterrier_taskarith.tuning._sweep import (
     ALPHAS,
@@ -24,9 +26,6 @@ from pyterrier_taskarith.tuning._sweep import (
     scored,
     sweep,
 )
-
-ORDERS = ("joint", "alpha-first")
-TIES = ("smallest", "largest")
 
 
 @dataclass(frozen=True)
@@ -53,28 +52,19 @@ class Tuned:
     error: pd.DataFrame | None = None
 
     def among(self, *, alphas: Alphas | None = None, weights: Sequence[float] | None = None,
-              ties: str = "smallest") -> "Tuned":
+              prefer: str = "smallest") -> "Tuned":
         """Returns the best setting of a part of the grid, read from the evidence: nothing is scored.
 
         Args:
             alphas: Values of α that may be chosen, by vector where they were swept so; None: all that were swept.
             weights: Weights that may be chosen; ``[1.0]`` is the re-ranker alone.
-            ties: As in :func:`tune`.
+            prefer: As in :func:`tune`.
 
         Raises:
             ValueError: If the sweep has none of them.
         """
-        rows = _counted(self.evidence)
-        asked = {"weight": weights} if weights is not None else {}
-        if isinstance(alphas, Mapping):
-            asked |= {f"alpha.{name}": values for name, values in alphas.items()}
-        elif alphas is not None:
-            asked["alpha"] = alphas
-        for column, values in asked.items():
-            rows = rows[rows[column].isin([float(value) for value in values])] if column in rows.columns else rows[:0]
-        if not len(rows):
-            raise ValueError(f"the sweep has no setting with alphas={alphas} and weights={weights}")
-        return _tuned(self.reranker, best_row(rows, ties), self.evidence, self.error)
+        chosen = best_setting(self.evidence, alphas=alphas, weights=weights, prefer=prefer)
+        return _tuned(self.reranker, chosen, self.evidence, self.error)
 
     @property
     def mix(self) -> Mix:
@@ -82,15 +72,15 @@ class Tuned:
         return Mix(self.reranker, weight=self.weight)
 
     def __str__(self) -> str:
-        rows = _counted(self.evidence)
+        rows = counted(self.evidence)
         text = f"α = {_in_words(self.alpha)}, weight = {self.weight:g}: {self.measure} {self.value:.4f}"
         if "collection" in self.evidence.columns:
             text += f" on average over {self.evidence['collection'].nunique() - 1} development sets"
-        tied = int((rows["value"] == self.value).sum())
+        tied = int(highest(rows["value"]).sum())
         notes = [f"{tied} of {len(rows)} settings tie"] if tied > 1 else []
         if self.weight == 0:
             notes.append("weight 0: the first stage alone, the re-ranker is not used")
-        edges = [column for column in _alpha_columns(rows) if rows[column].nunique() > 1
+        edges = [column for column in alpha_columns(rows) if rows[column].nunique() > 1
                  and _of(self.alpha, column) in (rows[column].min(), rows[column].max())]
         notes += [f"{column.replace('alpha', 'α', 1)} is at the edge of the grid" for column in edges]
         if self.error is not None:
@@ -101,8 +91,8 @@ class Tuned:
 
 def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alphas = ALPHAS,
          weights: Sequence[float] = WEIGHTS, measure: str | Measure = "nDCG@10", order: str = "joint",
-         ties: str = "smallest", topics: Frames | None = None, nodes: Sequence[float] | None = None,
-         resume: str | Path | None = None, verbose: bool = True) -> Tuned:
+         prefer: str = "smallest", topics: Frames | None = None, nodes: Sequence[float] | None = None,
+         resume: str | Path | None = None, verbose: bool = True, ties: str | None = None) -> Tuned:
     """Chooses α and the mix's weight for the highest mean of a measure on a development set.
 
     The weight often matters more than α: with a weak re-ranker, .5/.5 can be below the first stage at every α.
@@ -117,20 +107,23 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
         weights: Weights of the re-ranker; ``[1.0]`` tunes the re-ranker alone.
         measure: What to maximise.
         order: "joint", or "alpha-first": α by the re-ranker alone, then the weight at that α (the paper's order).
-        ties: Of equal means, "smallest" (the default) takes the smallest |α| (of several vectors, the smallest sum of
-            them), then the smallest weight; "largest" the largest.
+        prefer: Of equal means, "smallest" takes the smallest |α| (of several vectors, the smallest sum of them), then
+            the smallest weight; "largest" takes the largest.
         topics: The queries that were asked; see :func:`sweep`.
         nodes: See :func:`sweep`. The run is then scored once more at the α that comes out best; its value, and the
             choice of the weight, are exact.
         resume: See :func:`sweep`.
         verbose: Whether to show progress.
+        ties: The old name of ``prefer``.
 
     Raises:
         TypeError: As :func:`sweep`.
-        ValueError: As :func:`sweep`, or if ``order`` or ``ties`` is unknown, or there are several measures.
+        ValueError: As :func:`sweep`, or if ``order`` or ``prefer`` is unknown, or there are several measures.
     """
-    if order not in ORDERS or ties not in TIES:
-        raise ValueError(f"order={order!r}, ties={ties!r}: choose order from {ORDERS} and ties from {TIES}")
+    if ties is not None:
+        warnings.warn("tune(ties=…) is called prefer=… now", DeprecationWarning, stacklevel=2)
+        prefer = ties
+    check_choice(order, prefer)
     if len(labels := parse_measures(measure)) > 1:
         raise ValueError(f"measure={measure!r} stands for {len(labels)} measures ({first_few(labels.values())}): give "
                          "the one to maximise")
@@ -139,13 +132,13 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
     if nodes is None:
         evidence = sweep(reranker, run, qrels, alphas=alphas, weights=asked, measures=measure, topics=topics,
                          resume=resume, verbose=verbose)
-        return _tuned(reranker, _chosen(evidence, weights, order, ties), evidence, None)
+        return _tuned(reranker, best_setting(evidence, weights=weights, order=order, prefer=prefer), evidence, None)
     if resume is not None or isinstance(alphas, Mapping):
         sweep(reranker, run, qrels, alphas=alphas, nodes=nodes, resume=resume, topics=topics)  # says why not
     grid, sets = checked_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.columns)
     curves = make_curves(reranker, sets, nodes, verbose)
     evidence = interpolated(grid, asked, sets, curves, False)
-    alpha = float(_chosen(evidence, weights, order, ties)["alpha"])
+    alpha = float(best_setting(evidence, weights=weights, order=order, prefer=prefer)["alpha"])
     if not all(alpha in curve.nodes for curve in curves.values()):
         exact = reranker.copy(alpha=alpha)
         rows = scored(exact, sets, asked, False)
@@ -154,39 +147,13 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
         evidence.loc[places, "interpolated"] = False
     errors = pd.concat([curve.error if name == "" else curve.error.assign(collection=name)
                         for name, curve in curves.items()], ignore_index=True)
-    chosen = _chosen(evidence[evidence["alpha"] == alpha], weights, order, ties)
+    chosen = best_setting(evidence, alphas=[alpha], weights=weights, order=order, prefer=prefer)
     return _tuned(reranker, chosen, evidence, errors)
-
-
-def best_row(rows: pd.DataFrame, ties: str) -> pd.Series:
-    """Returns the row with the highest value, ties resolved."""
-    best = rows[rows["value"] == rows["value"].max()]
-    order = best.assign(size=best[_alpha_columns(best)].abs().sum(axis=1)).sort_values(
-        ["size", "weight"], ascending=ties == "smallest", kind="stable")
-    return order.iloc[0]
-
-
-def _chosen(evidence: pd.DataFrame, weights: Sequence[float], order: str, ties: str) -> pd.Series:
-    rows = _counted(evidence)
-    if order == "joint":
-        return best_row(rows, ties)
-    best = best_row(rows[rows["weight"] == 1.0], ties)
-    at = (rows[_alpha_columns(rows)] == best[_alpha_columns(rows)]).all(axis=1)
-    return best_row(rows[at & rows["weight"].isin(weights)], ties)
-
-
-def _counted(evidence: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows that are chosen from: of several sets, their average."""
-    return evidence[evidence["collection"] == AVERAGE] if "collection" in evidence.columns else evidence
-
-
-def _alpha_columns(rows: pd.DataFrame) -> list[str]:
-    return [column for column in rows.columns if column == "alpha" or column.startswith("alpha.")]
 
 
 def _tuned(reranker: TaskArithReranker, chosen: pd.Series, evidence: pd.DataFrame,
            error: pd.DataFrame | None) -> Tuned:
-    columns = _alpha_columns(evidence)
+    columns = alpha_columns(evidence)
     alpha: float | dict[str, float] = float(chosen["alpha"]) if columns == ["alpha"] else {
         column.removeprefix("alpha."): float(chosen[column]) for column in columns}
     return Tuned(alpha, float(chosen["weight"]), str(chosen["measure"]), float(chosen["value"]),

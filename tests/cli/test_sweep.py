@@ -18,8 +18,9 @@ from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, tune
 from pyterrier_taskarith.cli import _main, _sweep
 from pyterrier_taskarith.cli._reranker import SCORING
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
-from pyterrier_taskarith.tuning import NODES, _tune
+from pyterrier_taskarith.tuning import NODES, ORDERS, PREFERRED
 from testing import passages, questions
+from tests.tuning._killed import settings_in
 
 GRID = ["--alphas", "0,0.5,1", "--weights", "0,0.4,1"]
 FILES = ["--run", "first.run.gz", "--qrels", "qrels.txt", "--topics", "topics.tsv", "--docs", "docs.jsonl"]
@@ -176,13 +177,12 @@ def test_nodes_are_passed_on_and_what_is_interpolated_is_marked(printed, models,
 
 
 def test_a_sweep_that_is_resumed_scores_only_what_is_missing(printed, models, folder):
-    _, out, _ = printed("sweep", *models, *FILES, *GRID, "--resume", "kept.jsonl")
-    path = folder / "kept.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
-    status, again, _ = printed("sweep", *models, *FILES, *GRID, "--resume", "kept.jsonl", "--cache", "kept")
-    assert status == 0 and again.replace("cache='kept', ", "") == out
+    part = [*GRID[:GRID.index("--alphas")], "--alphas", "0", *GRID[GRID.index("--alphas") + 2:]]
+    assert printed("sweep", *models, *FILES, *part, "--resume", "kept/scores.sqlite3")[0] == 0
     assert printed("cache", "kept")[1].startswith("kept/scores.sqlite3: 216 scores")
+    _, out, _ = printed("sweep", *models, *FILES, *GRID)
+    assert printed("sweep", *models, *FILES, *GRID, "--resume", "kept/scores.sqlite3")[:2] == (0, out)
+    assert printed("cache", "kept")[1].startswith("kept/scores.sqlite3: 648 scores")
 
 
 def test_how_to_score_is_in_the_code_too(printed, models, folder):
@@ -273,7 +273,7 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
     ({"--alphas": "0,0"}, "alphas=[0.0, 0.0]: values must be finite and distinct"),
     ({"--alphas": "bio=0,1"}, "alphas must name each of the re-ranker's vectors ['domain']: unknown ['bio']"),
     ({"--nodes": "0,0.5,1"}, "nodes=[0.0, 0.5, 1.0]: give at least 5"),
-    ({"--resume": "docs.jsonl"}, "docs.jsonl is no file of a sweep"),
+    ({"--resume": "docs.jsonl"}, "docs.jsonl: the file is not an SQLite database"),
     ({"--resume": "kept.jsonl", "--nodes": "0,0.2,0.4,0.6,1"}, "leave one out"),
     ({"--weights": "2"}, "weights=[2.0]: each must be from 0 to 1"),
     ({"--measure": "nDGC@10"}, "unknown measure 'nDGC@10'"),
@@ -304,26 +304,27 @@ def test_one_alpha_over_equal_first_stage_scores_is_the_reranker_alone(printed, 
     assert set(grid_printed(out).values()) == {f"{alone:.4f}*"}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_prints_the_same(printed, models, folder):
     """Two vectors, so that the file's settings are of both."""
     ranker, vector = models[:2], f"{models[3]},{models[5]}"
     command = ["sweep", *ranker, "--vector", f"a={vector}", "--vector", f"b={vector}", *FILES, "--weights", "0,1",
                "--alphas", "a=0,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "--alphas", "b=0,0.2,0.4,0.6,0.8,1"]
     expected = printed(*command)
-    file = folder / "kept.jsonl"
+    file = folder / "kept.scores"
     process = subprocess.Popen([sys.executable, "-m", "pyterrier_taskarith.cli", *command, "--resume", str(file)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not file.exists() or file.read_bytes().count(b"\n") < 3:
+    while settings_in(file) < 2:
         assert process.poll() is None
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert 2 <= file.read_bytes().count(b"\n") - 1 < 48
+    assert 2 <= settings_in(file) < 48
     assert printed(*command, "--resume", file)[:2] == expected[:2]
 
 
 def test_the_names_on_the_command_line_are_those_of_the_package():
-    assert (_sweep.ORDERS, _sweep.TIES) == (_tune.ORDERS, _tune.TIES)
+    assert (_sweep.ORDERS, _sweep.TIES) == (ORDERS, PREFERRED)
     assert set(SCORING["scorer"]["choices"]) == set(SCORERS)
     assert set(SCORING["truncation"]["choices"]) == set(TRUNCATIONS)
     assert len(_main.COMMANDS) == 6

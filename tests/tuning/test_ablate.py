@@ -18,7 +18,6 @@ from testing import bert_triple, t5_triple
 from tests.arithmetic._reference import Case
 from tests.checkpoints._by_hand import raw, same_bits
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
-from tests.tuning._killed import killed_after
 
 RUN, QRELS = run_and_qrels()
 
@@ -202,24 +201,18 @@ def ablated(triple, file, **options):
     return ablate(reranker_of(triple), RUN, QRELS, resume=file, verbose=False, **options)
 
 
-def test_a_killed_ablation_resumes_and_gives_the_identical_table(triple, tmp_path, monkeypatch):
-    whole, file = ablated(triple, None), tmp_path / "ablation.jsonl"
-    finished = killed_after(3, ablated, triple, file)
-    assert 2 <= finished < 7
-    asked = counted(monkeypatch)
+def test_an_interrupted_ablation_resumes_and_gives_the_identical_table(triple, tmp_path, scored, interrupted):
+    whole, file = ablated(triple, None), tmp_path / "ablation.scores"
+    interrupted(4, lambda: ablated(triple, file))
+    del scored[:]
     resumed = ablated(triple, file)
-    assert len(asked) == 7 - finished
+    assert len(scored) == 7 - 3
     pd.testing.assert_frame_equal(resumed.frame, whole.frame, check_exact=True)
     pd.testing.assert_frame_equal(resumed.queries, whole.queries, check_exact=True)
     assert str(resumed) == str(whole)
-    asked.clear()
+    del scored[:]
     ablated(triple, file, mode="without")  # shares the two references
-    assert len(asked) == 5
-    for options in ({"groups": "thirds"}, {"weight": 0.5}):
-        with pytest.raises(ValueError, match="holds another sweep; different: (groups of layers|weights of the mix)"):
-            ablated(triple, file, **options)
-    with pytest.raises(ValueError, match="holds another sweep; different: α"):
-        ablate(reranker_of(triple, alpha=0.5), RUN, QRELS, resume=file, verbose=False)
+    assert len(scored) == 5
 
 
 def counted(monkeypatch):

@@ -111,7 +111,7 @@ def test_settings_that_tie_are_chosen_by_the_rule(reranker, data, ties, choose, 
     else:
         alpha, _ = choose(winners({setting: value for setting, value in coarse.items() if setting[1] == 1}))
         best = winners({setting: value for setting, value in coarse.items() if setting[0] == alpha})
-    tuned = tuned_on(reranker, data, measure=COARSE, order=order, ties=ties)
+    tuned = tuned_on(reranker, data, measure=COARSE, order=order, prefer=ties)
     assert (tuned.alpha, tuned.weight) == choose(best)
     assert len(winners(coarse)) > 1, "nothing ties"
 

@@ -6,6 +6,7 @@ import pytest
 from ir_measures import AP, nDCG
 
 from pyterrier_taskarith import Mix, TaskArithReranker, plot_alpha, sweep, tune
+from pyterrier_taskarith.tuning import best_setting
 from testing import bert_triple, passages, questions
 
 ALPHAS, WEIGHTS = [0.0, 0.5, 1.0], [0.0, 0.3, 1.0]
@@ -107,8 +108,36 @@ def test_among_reads_a_part_of_the_grid_without_scoring(reranker, run, qrels, br
 def test_ties_follow_the_stated_rule(reranker, run, ties, expected):
     # The one relevant document is first or last for every system: all settings are equal.
     everything = run[["qid", "docno"]].assign(label=1)
-    tuned = tune(reranker, run, everything, alphas=[0.0, -1.0, 0.5], weights=[0.0, 0.3], ties=ties, verbose=False)
+    tuned = tune(reranker, run, everything, alphas=[0.0, -1.0, 0.5], weights=[0.0, 0.3], prefer=ties, verbose=False)
     assert (tuned.alpha, tuned.weight) == expected
+
+
+#: The mean of three queries' values, and the same values in another order: apart in the last bit.
+NEARLY = sum([0.3, 0.2, 0.1]) / 3, sum([0.1, 0.2, 0.3]) / 3
+
+
+@pytest.mark.parametrize("values", [NEARLY, NEARLY[::-1]])
+@pytest.mark.parametrize("prefer, expected", [("smallest", (0.1, 0.4)), ("largest", (-0.9, 0.6))])
+def test_means_that_differ_in_the_last_bit_tie(values, prefer, expected):
+    assert values[0] != values[1]
+    rows = pd.DataFrame({"alpha": [0.1, -0.9, 0.1, -0.9, 0.5], "weight": [0.4, 0.6, 0.6, 0.4, 0.5], "measure": "AP",
+                         "value": [*values, *values[::-1], 0.1]})
+    for order in (slice(None), slice(None, None, -1)):
+        best = best_setting(rows[order], prefer=prefer)
+        assert (best["alpha"], best["weight"]) == expected
+    # .1 + .2 and .3 are equally far from 0.
+    rows = pd.DataFrame({"alpha.a": [0.1, 0.3], "alpha.b": [0.2, 0.0], "weight": [0.5, 0.4], "measure": "AP",
+                         "value": values})
+    assert best_setting(rows, prefer="smallest")["weight"] == 0.4
+
+
+def test_the_old_name_of_prefer_still_works(reranker, run, qrels):
+    everything = run[["qid", "docno"]].assign(label=1)
+    with pytest.warns(DeprecationWarning, match="prefer="):
+        tuned = tune(reranker, run, everything, alphas=[0.0, 1.0], weights=[0.3], ties="largest", verbose=False)
+    assert tuned.alpha == 1
+    with pytest.raises(ValueError, match="prefer='nearest': choose"):
+        tune(reranker, run, qrels, prefer="nearest", verbose=False)
 
 
 @pytest.mark.parametrize("change, message", [
