@@ -103,7 +103,7 @@ def test_the_grid_the_choice_and_the_code_are_brute_force_s(printed, models, fol
 
 @pytest.mark.parametrize("options, arguments", [
     (["--order", "alpha-first"], {"order": "alpha-first"}),
-    (["--measure", "recip_rank", "--prefer", "largest"], {"measure": "recip_rank", "ties": "largest"}),
+    (["--measure", "recip_rank", "--prefer", "largest"], {"measure": "recip_rank", "prefer": "largest"}),
     (["--alphas=-0.25,0.30000000000000004", "--weights", "1"],
      {"alphas": [-0.25, 0.30000000000000004], "weights": [1]}),
 ])

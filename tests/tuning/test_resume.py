@@ -101,7 +101,7 @@ def test_a_file_of_something_else_is_left_alone(triple, tmp_path, content):
 
 
 def test_a_cache_or_nodes_beside_resume_are_refused(triple, tmp_path):
-    with pytest.raises(RuntimeError, match="keeps its scores in cache=.*, from which a sweep goes on too: leave resume"):
+    with pytest.raises(RuntimeError, match="keeps its scores in cache=.*, from which a sweep goes on too: leave"):
         sweep(reranker(triple, cache=tmp_path / "scores"), RUN, QRELS, resume=tmp_path / "file", **GRID)
     with pytest.raises(TaskArithError, match="resume keeps the scores of each α, and nodes .*: leave one out"):
         tune(reranker(triple), RUN, QRELS, resume=tmp_path / "file", nodes=[0, 0.25, 0.5, 0.75, 1], **GRID)
