@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "pyterrier_taskarith"
 #: From low to high: a room imports from those before it and beside it. What is directly in the package is a room too.
-ORDER = [("errors", "_files", "families", "_frames", "_identity"), ("checkpoints",), ("arithmetic",),
+ORDER = [("errors", "_files", "_parallel", "families", "_frames", "_identity"), ("checkpoints",), ("arithmetic",),
          ("inspection", "data"), ("scorers",), ("terrier",), ("_options", "reranker", "fusion", "artifact"),
          ("evaluation",), ("tuning",), ("demo",), ("cli",)]
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -24,6 +24,13 @@ def modules(*folders: str) -> dict[str, Path]:
             for folder in folders for path in (ROOT / folder).rglob("*.py")}
 
 
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+OURS = modules(PACKAGE)
+
+
 def imports(path: Path) -> set[str]:
     """Returns what a file imports from the package, as dotted names."""
     found = set()
@@ -33,14 +40,9 @@ def imports(path: Path) -> set[str]:
             found |= {f"{node.module}.{name.name}" for name in node.names}
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
-    return {name for name in found if name.startswith(f"{PACKAGE}.")}
+    return {name for name in found if name.startswith(f"{PACKAGE}.") and f"{PACKAGE}.{room(name)}" in OURS}
 
 
-def room(name: str) -> str:
-    return name.split(".")[1]
-
-
-OURS = modules(PACKAGE)
 IMPORTS = {name: imports(path) for name, path in OURS.items() if name != PACKAGE}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyterrier_taskarith._files import home
 from pyterrier_taskarith.cli._models import Commands
+from pyterrier_taskarith.errors import CacheError
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.scorers import Entry
@@ -24,7 +25,7 @@ def default_folder() -> Path:
 def add_to(commands: Commands) -> None:
     """Adds the subcommand's parser."""
     parser = commands.add_parser(
-        "cache", help="show the scores that are kept on disk, or clear them",
+        "cache", help="show or clear the scores that are kept on disk",
         description="Shows what a folder of scores holds, as 'cache=' of TaskArithReranker and '--cache' of taskarith "
                     "sweep keep them: for each ranker which weights and α, how many scores, and when they were last "
                     "used. A score is kept under the weights of the three models, α, query and text, so none is ever "
@@ -36,13 +37,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Prints what the cache holds, or what was cleared.
-
-    Raises:
-        FileNotFoundError: If the folder that was named holds no scores.
-        CacheError: If the cache cannot be read or written.
-        ValueError: If what is to be cleared is not there.
-    """
+    """Prints what the cache holds, or what was cleared."""
     from pyterrier_taskarith.scorers import FILE, ScoreCache
 
     folder = Path(given.folder).expanduser() if given.folder else default_folder()
@@ -76,11 +71,7 @@ def _lines(entries: "list[Entry]") -> list[str]:
 
 
 def _numbers(what: Iterable[str], entries: "list[Entry]") -> list[int] | None:
-    """Returns the settings' numbers that are asked for; None: all.
-
-    Raises:
-        ValueError: If a number or name is not there.
-    """
+    """Returns the numbers of the lines that are asked for; None: all."""
     numbers: list[int] = []
     for asked in what:
         if asked == ALL:
@@ -88,7 +79,7 @@ def _numbers(what: Iterable[str], entries: "list[Entry]") -> list[int] | None:
         found = [entry.number for entry in entries if asked in (str(entry.number), entry.ranker)]
         if not found:
             rankers = ", ".join(dict.fromkeys(entry.ranker for entry in entries))
-            raise ValueError(f"--clear {asked}: no such number or ranker; give 'all', a number of the list that "
+            raise CacheError(f"--clear {asked}: no such number or ranker; give 'all', a number of the list that "
                              f"taskarith cache prints, or one of {rankers or '(nothing is kept)'}")
         numbers += found
     return numbers

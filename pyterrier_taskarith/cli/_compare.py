@@ -3,11 +3,10 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyterrier_taskarith.cli._models import Commands
+from pyterrier_taskarith.cli._models import Commands, check_matplotlib
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.evaluation import Comparison
@@ -60,15 +59,8 @@ def add_to(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Prints the comparison and writes the file asked for.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a line of a file, a name or a measure is not as it should be.
-        ImportError: If there is no matplotlib to plot with.
-    """
-    if given.plot and find_spec("matplotlib") is None:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib")
+    """Prints the comparison and writes the files asked for."""
+    check_matplotlib(given, "plot")
     files = [named_file(text) for text in given.runs]
     from pyterrier_taskarith.data import read_qrels, read_run, read_topics
     from pyterrier_taskarith.evaluation import compare

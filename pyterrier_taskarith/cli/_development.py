@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Development:
+class TuningData:
     """A first stage's results on judged queries.
 
     Attributes:
-        name: What they are, in words.
+        name: What they are, in words; it stands in the report's first line.
         run: qid, docno, query and score; and text, where there are no ``documents``.
         topics: qid and query.
         qrels: qid, docno and label.
@@ -50,11 +50,7 @@ def add_development(parser: argparse.ArgumentParser) -> None:
 
 
 def check_development(given: argparse.Namespace) -> None:
-    """Refuses options that contradict each other.
-
-    Raises:
-        SystemExit: If they do.
-    """
+    """Ends with the usage if options contradict each other."""
     files = [name for name in ("qrels", "topics", "docs") if getattr(given, name)]
     if given.run_file and not given.collection and len(files) < 3:
         given.parser.error("--run needs --qrels, --topics and --docs, or --collection")
@@ -64,25 +60,21 @@ def check_development(given: argparse.Namespace) -> None:
         given.parser.error("--development goes with --collection")
 
 
-def development_of(given: argparse.Namespace) -> Development:
-    """Reads what the options name.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a line of a file is not as it should be; file and line are named.
-        RuntimeError: If there is no Java for the first stage of a collection.
-    """
+def development_of(given: argparse.Namespace) -> TuningData:
+    """Returns the queries, judgements and first-stage results that the options name."""
     from pyterrier_taskarith.data import read_qrels, read_run, read_topics, with_queries
 
     if given.run_file is None:
         from pyterrier_taskarith.demo import open_demo
 
         data, first = open_demo(given.collection, development=given.development)
-        place = "" if given.collection is None else repr(given.collection)
-        return Development(f"{len(data.topics['dev'])} development queries of {data.name!r}", first(data.topics["dev"]),
-                           data.topics["dev"], data.qrels["dev"],
-                           (f"data, first = open_demo({place})       # first: BM25's top 100 with their texts; or a "
-                            "pipeline of yours",))
+        asked = [repr(given.collection)] * bool(given.collection) + [f"development={given.development!r}"] * bool(
+            given.development)
+        topics, qrels = data.topics["dev"], data.qrels["dev"]
+        return TuningData(f"{len(topics)} development queries of {data.name!r}", first(topics), topics, qrels,
+                          ("from pyterrier_taskarith.demo import open_demo",
+                           f"data, first = open_demo({', '.join(asked)})       "
+                           "# first: BM25's top 100 with their texts; or a pipeline of yours"))
     from pyterrier_taskarith.data import StoredTexts, check_judged, collection_folder, documents_file, read_splits
 
     run = read_run(given.run_file)
@@ -99,6 +91,5 @@ def development_of(given: argparse.Namespace) -> Development:
         check_judged(qrels, files["dev"], documents, documents_file(folder)[0])
         name = f"development queries of {Path(given.collection).resolve().stem!r}"
     judged = topics[topics["qid"].isin(qrels["qid"])]
-    return Development(f"{len(judged)} {name}", with_queries(run, topics, documents, given.run_file),
-                       topics, qrels, (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",),
-                       documents)
+    return TuningData(f"{len(judged)} {name}", with_queries(run, topics, documents, given.run_file), topics, qrels,
+                      (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",), documents)

@@ -1,14 +1,14 @@
-"""The models, vectors and α of a merge on the command line."""
+"""The models, task vectors, merge method and α on the command line, and the merge that they ask for."""
 
 import argparse
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from pyterrier_taskarith.cli._methods import TIES, add_methods, with_method
+from pyterrier_taskarith.errors import MissingPackageError
 
 if TYPE_CHECKING:
-    from pyterrier_taskarith.arithmetic import Merge
+    from pyterrier_taskarith.arithmetic import Merge, TaskVector
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -16,29 +16,26 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 ROLES = {"ranker": "Θ_T", "domain": "Θ_D", "base": "Θ_0"}
 #: Of an output; the names that config.json uses.
 DTYPES = ("float32", "float16", "bfloat16")
-#: The one vector of --domain and --base, and the key of the α that all other layers have.
-DOMAIN, DEFAULT = "domain", "default"
+#: The one vector of --domain and --base, the one that TIES makes of several, and the α of all layers that have no own.
+DOMAIN, TIES, DEFAULT = "domain", "ties", "default"
+#: Option of a method that changes each task vector by itself -> the task vector that it makes.
+METHODS: "dict[str, Callable[[TaskVector, argparse.Namespace], TaskVector]]" = {
+    "trim": lambda vector, given: vector.trim(given.trim),
+    "dare": lambda vector, given: vector.dare(given.dare, seed=given.seed),
+    "breadcrumbs": lambda vector, given: vector.breadcrumbs(given.breadcrumbs, outliers=given.outliers),
+    "interpolate": lambda vector, given: vector.slerp() if given.interpolate == "slerp" else vector,
+}
 
 
-@dataclass(frozen=True)
-class GivenAlpha:
-    """One ``--alpha``.
-
-    Attributes:
-        of: What stands before "=": layers, a vector, or ``VECTOR:LAYERS``; empty: nothing.
-        value: α.
-    """
+class GivenAlpha(NamedTuple):
+    """One ``--alpha``: layers, a vector or ``VECTOR:LAYERS`` (empty: everything), and the number."""
 
     of: str
     value: float
 
 
 def alpha(text: str) -> GivenAlpha:
-    """Reads ``0.7``, ``NAME=0.3``, ``layers 8-11=1`` or ``NAME:layers 8-11=1``.
-
-    Raises:
-        argparse.ArgumentTypeError: If there is no number.
-    """
+    """Reads ``0.7``, ``NAME=0.3``, ``layers 8-11=1`` or ``NAME:layers 8-11=1``."""
     of, _, number = text.rpartition("=")
     try:
         return GivenAlpha(of.strip(), float(number))
@@ -47,11 +44,7 @@ def alpha(text: str) -> GivenAlpha:
 
 
 def vector(text: str) -> tuple[str, tuple[str, ...]]:
-    """Reads ``NAME=DOMAIN,BASE`` or ``NAME=FILE``.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is neither.
-    """
+    """Reads ``NAME=DOMAIN,BASE`` or ``NAME=FILE``."""
     name, _, sources = text.partition("=")
     name, parts = name.strip(), tuple(part.strip() for part in sources.split(","))
     if not name or ":" in name or not all(parts) or len(parts) > 2:
@@ -59,12 +52,23 @@ def vector(text: str) -> tuple[str, tuple[str, ...]]:
     return name, parts
 
 
+def density(text: str) -> float:
+    """Reads a share above 0 and at most 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 < found <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give the share of the values that is kept, above 0 and at most 1")
+    return found
+
+
 def add_models(parser: argparse.ArgumentParser, *, swept: bool = False) -> None:
     """Adds the options that say which merge.
 
     Args:
         parser: The subcommand's.
-        swept: Whether α is what the subcommand looks for, and no option; the models may then be left out altogether.
+        swept: Whether the subcommand looks for α, so that there is no such option; the models may then be left out.
     """
     models = parser.add_argument_group("models", "hub ids org/name[@revision], folders or weight files" + (
         "; if all are left out, the small triple that the package carries" if swept else ""))
@@ -81,7 +85,18 @@ def add_models(parser: argparse.ArgumentParser, *, swept: bool = False) -> None:
                                  "embeddings=0. With several vectors, for all of them or NAME=0.3, NAME:embeddings=0")
     models.add_argument("--layers", metavar="LAYERS", help="add τ to these layers alone: '0-5', 'not 3', "
                                                            "'decoder.0-5,embeddings'")
-    add_methods(parser)
+    methods = parser.add_argument_group("methods", "instead of plain task arithmetic; one of them")
+    one = methods.add_mutually_exclusive_group()
+    one.add_argument("--trim", metavar="DENSITY", type=density, help="keep the largest values of τ (TIES' first step)")
+    one.add_argument("--ties", metavar="DENSITY", type=density,
+                     help="TIES over the vectors given: trim, elect sign, merge; --alpha is the paper's λ")
+    one.add_argument("--dare", metavar="DENSITY", type=density, help="DARE: keep values of τ at random, and rescale")
+    one.add_argument("--breadcrumbs", metavar="DENSITY", type=density,
+                     help="Model Breadcrumbs: drop the largest values (--outliers) and the smallest")
+    one.add_argument("--interpolate", choices=("linear", "slerp"), help="between Θ_T and Θ_D; without --base")
+    methods.add_argument("--outliers", metavar="SHARE", type=float, default=0.01,
+                         help="of --breadcrumbs, 0.01 if left out")
+    methods.add_argument("--seed", metavar="N", type=int, default=0, help="of --dare, 0 if left out")
 
 
 def merge_of(given: argparse.Namespace) -> "Merge":
@@ -89,7 +104,7 @@ def merge_of(given: argparse.Namespace) -> "Merge":
 
     Raises:
         SystemExit: If the options contradict each other.
-        MergeError: If an α or the layers are not as they should be.
+        MergeError: If an α, the layers or a method's numbers do not suit the vectors.
         CheckpointError: If a file of a saved vector cannot be read.
     """
     names = _vector_names(given)
@@ -98,13 +113,23 @@ def merge_of(given: argparse.Namespace) -> "Merge":
     from pyterrier_taskarith.arithmetic import Merge, TaskVector
     from pyterrier_taskarith.checkpoints import Checkpoint
 
-    base = given.ranker if given.interpolate else given.base
-    sources: Iterable[tuple[str, tuple[str, ...]]] = given.vector or [(DOMAIN, (given.domain, base))]
-    vectors = {name: TaskVector(*parts) if len(parts) == 2 else TaskVector.load(parts[0])
-               for name, parts in sources}
+    sources = given.vector or [(DOMAIN, (given.domain, given.ranker if given.interpolate else given.base))]
+    vectors = {name: TaskVector(*parts) if len(parts) == 2 else TaskVector.load(parts[0]) for name, parts in sources}
     if given.layers is not None:
         vectors = {name: found.layers(given.layers) for name, found in vectors.items()}
-    return Merge(Checkpoint(given.ranker), with_method(given, vectors), alphas)
+    for option, changed in METHODS.items():
+        if getattr(given, option) is not None:
+            vectors = {name: changed(found, given) for name, found in vectors.items()}
+    if given.ties is not None:
+        vectors = {TIES: TaskVector.ties(*vectors.values(), density=given.ties)}
+    return Merge(Checkpoint(given.ranker), vectors, alphas)
+
+
+def check_matplotlib(given: argparse.Namespace, *options: str) -> None:
+    """Raises MissingPackageError, before anything is computed, if one of the options is given and cannot be drawn."""
+    asked = [f"--{option.replace('_', '-')}" for option in options if getattr(given, option)]
+    if asked and find_spec("matplotlib") is None:
+        raise MissingPackageError(f"{asked[0]} needs matplotlib: pip install matplotlib")
 
 
 def _vector_names(given: argparse.Namespace) -> list[str]:
@@ -120,21 +145,21 @@ def _vector_names(given: argparse.Namespace) -> list[str]:
     return [TIES] if given.ties is not None else names or [DOMAIN]
 
 
-def _alphas(given: argparse.Namespace, names: list[str]) -> Mapping[str, Any]:
+def _alphas(given: argparse.Namespace, names: list[str]) -> Mapping[str, float | Mapping[str, float]]:
     """Returns α of each vector: a number, or a mapping of layers to numbers. What is said of one vector comes last."""
     general: dict[str, float] = {}
     own: dict[str, dict[str, float]] = {name: {} for name in names}
-    for one in given.alpha:
-        name, colon, layers = one.of.partition(":")
+    for of, value in given.alpha:
+        name, colon, layers = of.partition(":")
         if colon and name not in own:
-            given.parser.error(f"--alpha {one.of}={one.value:g}: the vectors are {', '.join(names)}")
+            given.parser.error(f"--alpha {of}={value:g}: the vectors are {', '.join(names)}")
         if colon:
             target, key = own[name], layers.strip()
         else:
-            target, key = (own[one.of], DEFAULT) if one.of in own else (general, one.of or DEFAULT)
+            target, key = (own[of], DEFAULT) if of in own else (general, of or DEFAULT)
         if key in target:
-            given.parser.error(f"--alpha is given twice for {one.of or 'all layers'}")
-        target[key] = one.value
+            given.parser.error(f"--alpha is given twice for {of or 'all layers'}")
+        target[key] = value
     if not given.alpha:
         general[DEFAULT] = 1.0
     merged = {name: {**general, **own[name]} for name in names}

@@ -2,11 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from pyterrier_taskarith.cli._development import Development, add_development, check_development, development_of
-from pyterrier_taskarith.cli._models import Commands
+from pyterrier_taskarith.cli._development import TuningData, add_development, check_development, development_of
+from pyterrier_taskarith.cli._models import Commands, check_matplotlib
 from pyterrier_taskarith.cli._reranker import add_reranker, reranker_of
 
 if TYPE_CHECKING:
@@ -77,16 +76,10 @@ def add_to(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Prints the grid, the best setting and its code, and writes the files asked for.
-
-    Raises:
-        ImportError: If there is no matplotlib to plot with.
-        ValueError: If a file, the models or the grid are not as they should be.
-    """
+    """Prints the grid, the best setting and its code, and writes the files asked for."""
     check_development(given)
     alphas = _alphas(given)
-    if (given.plot or given.heat_map) and find_spec("matplotlib") is None:
-        raise ImportError("--plot and --heat-map need matplotlib: pip install matplotlib")
+    check_matplotlib(given, "plot", "heat_map")
     reranker, arguments = reranker_of(given)
     from pyterrier_taskarith.evaluation import plot_grid
     from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, plot_alpha, tune
@@ -109,7 +102,7 @@ def run(given: argparse.Namespace) -> None:
                    levels={"first stage": float(first.iloc[0])} if len(first) else None)
 
 
-def report(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> str:
+def report(tuned: "Tuned", data: TuningData, arguments: Sequence[str]) -> str:
     """Returns what the command prints: the grid, the best setting, and the pipeline.
 
     Args:
@@ -141,13 +134,13 @@ def report(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> str:
         *(f"    {line}" for line in pipeline_code(tuned, data, arguments))])
 
 
-def pipeline_code(tuned: "Tuned", data: Development, arguments: Sequence[str]) -> list[str]:
+def pipeline_code(tuned: "Tuned", data: TuningData, arguments: Sequence[str]) -> list[str]:
     """Returns the lines of Python that make the tuned pipeline."""
     made = ", ".join([*arguments, f"alpha={_code(tuned.alpha)}"])
     lines = [*data.code, f"r = TaskArithReranker({made})", f"pipeline = first >> Mix(r, weight={_code(tuned.weight)})"]
     imports = []
     for module, names in (("pyterrier_taskarith", ("Mix", "TaskArithReranker", "TaskVector")),
-                          ("pyterrier_taskarith.demo", ("demo_models", "open_demo"))):
+                          ("pyterrier_taskarith.demo", ("demo_models",))):
         used = [name for name in names if any(f"{name}(" in line or f"{name}." in line for line in lines)]
         if used:
             imports.append(f"from {module} import {', '.join(used)}")

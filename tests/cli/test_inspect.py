@@ -81,6 +81,6 @@ def test_the_plot_is_an_image(models, printed, tmp_path):
 
 
 def test_without_matplotlib_the_plot_is_refused_before_anything_is_read(printed, tmp_path, monkeypatch):
-    monkeypatch.setattr("pyterrier_taskarith.cli._inspect.find_spec", lambda _: None)
+    monkeypatch.setattr("pyterrier_taskarith.cli._models.find_spec", lambda _: None)
     status, out, err = printed("inspect", "--ranker", "a", "--domain", "b", "--base", "c", "--plot", tmp_path / "x.png")
     assert (status, out, err) == (1, "", "taskarith: --plot needs matplotlib: pip install matplotlib\n")
