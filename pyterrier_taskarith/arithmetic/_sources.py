@@ -11,7 +11,7 @@ import torch
 from pyterrier_taskarith.arithmetic._chunks import PIECE, Addend, InFile, InMemory, Rows, Stored, Sum
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.arithmetic._plan import Step
-from pyterrier_taskarith.checkpoints import BinFile, Checkpoint, Place, SafetensorsFile, WeightFile
+from pyterrier_taskarith.checkpoints import BinFile, Checkpoint, SafetensorsFile, TensorLocation, WeightFile
 from pyterrier_taskarith.errors import MergeError
 
 
@@ -38,20 +38,20 @@ class Sources:
 
     def parameter(self, checkpoint: Checkpoint, name: str) -> Stored | None:
         """Returns a parameter by its canonical name; None where no file holds it as it is."""
-        place = checkpoint.place(name)
-        if place is not None:
-            return self._at(place)
+        location = checkpoint.location(name)
+        if location is not None:
+            return self._at(location)
         held = checkpoint.names.parameters[name][0]
         return self.raw(checkpoint.raw[held], held)
 
     def raw(self, file: WeightFile, name: str) -> Stored | None:
         """Returns a tensor by its name in a file; None where the file does not hold it as it is."""
         if isinstance(file, SafetensorsFile):
-            return self._at(file.place(name))
+            return self._at(file.location(name))
         return InMemory(file.tensor(name).reshape(-1)) if isinstance(file, BinFile) else None
 
-    def _at(self, place: Place) -> InFile:
-        return InFile(place.path, self.open(place.path), place.offset, place.dtype)
+    def _at(self, location: TensorLocation) -> InFile:
+        return InFile(location.path, self.open(location.path), location.offset, location.dtype)
 
     def sum(self, ranker: Checkpoint, name: str, steps: list[Step], dtype: torch.dtype) -> Sum | None:
         """Returns a parameter of Θ' as a sum that can be computed in pieces; None where it cannot.

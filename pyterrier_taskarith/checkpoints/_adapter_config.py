@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyterrier_taskarith.errors import CheckpointError
 
@@ -14,22 +14,22 @@ ADAPTER_CONFIG = "adapter_config.json"
 #: Weight files of an adapter by preference, which is PEFT's own.
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
-#: Keys that say how it was trained or stored and change nothing in what its weights mean (PEFT 0.21). Which modules are
-#: adapted is read from the weights.
-_HARMLESS = frozenset((
+#: Keys that may have any value: those that are read here, those that PEFT reads where it merges, and those that say how
+#: the adapter was trained or stored (PEFT 0.21).
+_KNOWN = frozenset((
+    "peft_type", "base_model_name_or_path", "revision", "task_type", "r", "lora_alpha", "use_rslora", "rank_pattern",
+    "alpha_pattern", "fan_in_fan_out", "use_dora", "modules_to_save", "trainable_token_indices", "init_lora_weights",
     "auto_mapping", "inference_mode", "peft_version", "target_modules", "exclude_modules", "lora_dropout",
     "layers_to_transform", "layers_pattern", "bias", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
     "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying", "lora_bias"))
-_READ = frozenset((
-    "peft_type", "base_model_name_or_path", "revision", "task_type", "r", "lora_alpha", "use_rslora", "rank_pattern",
-    "alpha_pattern", "fan_in_fan_out", "use_dora", "modules_to_save", "trainable_token_indices", "init_lora_weights"))
 #: Ways to start the training that leave the base model as it was; after all others the adapter fits another base.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """A LoRA adapter's facts.
+    """A LoRA adapter's settings.
 
     Attributes:
         path: The file they are from.
@@ -41,10 +41,8 @@ class AdapterConfig:
         rank_pattern: Pattern of module names -> r.
         alpha_pattern: Pattern of module names -> lora_alpha.
         rslora: Whether the scale is alpha/√r, not alpha/r.
-        dora: Whether rows have trained magnitudes.
-        fan_in_fan_out: Whether weights lie as (inputs, outputs), by what the file says.
+        plain: Whether B·A is all that is done to a matrix, which lies as (outputs, inputs).
         saved_modules: Names of modules that the adapter replaces.
-        token_rows: Name of an embedding -> its trained rows; the name is empty for the input embedding.
     """
 
     path: Path
@@ -56,10 +54,8 @@ class AdapterConfig:
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     rslora: bool
-    dora: bool
-    fan_in_fan_out: bool
+    plain: bool
     saved_modules: tuple[str, ...]
-    token_rows: Mapping[str, tuple[int, ...]]
 
     def rank_of(self, module: str) -> int:
         """Returns r of a module of the base model."""
@@ -76,23 +72,23 @@ class AdapterConfig:
 
 
 def read_adapter_config(path: Path) -> AdapterConfig:
-    """Reads ``adapter_config.json``.
+    """Returns what ``adapter_config.json`` says.
 
     Raises:
-        CheckpointError: If it is none, is of another kind than LoRA, or has a setting that would change the weights in
-            a way that is not supported; the message names the key.
+        CheckpointError: If it cannot be read, is of another kind than LoRA, or has a setting that would change the
+            weights in a way that is not supported; the message names the key.
     """
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(about, dict):
             raise ValueError(f"a {type(about).__name__}, not an object")
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no adapter's configuration ({error})") from error
+        raise CheckpointError(f"{path} is not an adapter's configuration ({error})") from error
     if about.get("peft_type") != "LORA":
         raise CheckpointError(f"{path}: peft_type={about.get('peft_type')!r} is not supported, only 'LORA' is. Merge "
                               "it into its base with PEFT's merge_and_unload, where it has one, and name the result")
     for key, value in about.items():
-        if key not in _HARMLESS and key not in _READ and value not in (None, False, [], {}, ""):
+        if key not in _KNOWN and value not in (None, False, [], {}, ""):
             raise CheckpointError(f"{path}: {key}={_short(value)} is not supported. Merge the adapter into its base "
                                   "model with PEFT's merge_and_unload and name the result")
     start = about.get("init_lora_weights")
@@ -103,7 +99,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
     try:
         return _parsed(path, about)
     except (TypeError, ValueError, AttributeError, OverflowError, re.error) as error:
-        raise CheckpointError(f"{path} is no adapter's configuration ({error})") from error
+        raise CheckpointError(f"{path} is not an adapter's configuration ({error})") from error
 
 
 def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
@@ -115,11 +111,11 @@ def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
         _rank("r", about.get("r", 8)), _number("lora_alpha", about.get("lora_alpha", 8)),
         {_pattern(key): _rank(key, value) for key, value in (about.get("rank_pattern") or {}).items()},
         {_pattern(key): _number(key, value) for key, value in (about.get("alpha_pattern") or {}).items()},
-        bool(about.get("use_rslora")), bool(about.get("use_dora")), bool(about.get("fan_in_fan_out")),
-        tuple(map(str, about.get("modules_to_save") or ())), _token_rows(about.get("trainable_token_indices")))
+        bool(about.get("use_rslora")), not about.get("use_dora") and not about.get("fan_in_fan_out"),
+        tuple(map(str, about.get("modules_to_save") or ())))
 
 
-def _of_pattern(patterns: Mapping[str, Any], module: str, otherwise: Any) -> Any:  # noqa: ANN401
+def _of_pattern(patterns: Mapping[str, _Value], module: str, otherwise: _Value) -> _Value:
     """Returns the value of the first pattern that is the module's name or the end of it, as PEFT matches."""
     return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module)), otherwise)
 
@@ -130,26 +126,15 @@ def _pattern(text: str) -> str:
 
 
 def _rank(key: str, value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{key}: the rank {value!r} is no whole number from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key}: the rank {value!r} is not a whole number from 1")
     return value
 
 
 def _number(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{key}: alpha {value!r} is no number")
+        raise ValueError(f"{key}: alpha {value!r} is not a number")
     return float(value)
-
-
-def _token_rows(value: Any) -> dict[str, tuple[int, ...]]:  # noqa: ANN401
-    if not value:
-        return {}
-    rows = value if isinstance(value, dict) else {"": value}
-    found = {str(name): tuple(indices) for name, indices in rows.items()}
-    for name, indices in found.items():
-        if not all(type(row) is int and row >= 0 for row in indices) or len(set(indices)) != len(indices):
-            raise ValueError(f"trainable_token_indices{f' of {name!r}' if name else ''} are no rows, each once")
-    return found
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,7 @@ from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from pyterrier_taskarith.checkpoints._config import adapted_config, read_config, read_origin
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
-from pyterrier_taskarith.checkpoints._header import Place
+from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._locate import Located, locate
 from pyterrier_taskarith.checkpoints._modules import further_folders
 from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
@@ -190,8 +190,8 @@ class Checkpoint:
             self._compared.add(name)
         return first
 
-    def place(self, name: str) -> Place | None:
-        """Returns where on disk a parameter lies, for reading without mapping; None where it lies in no one place.
+    def location(self, name: str) -> TensorLocation | None:
+        """Returns where on disk a parameter lies, for reading without mapping; None where that is not known.
 
         It does where a safetensors file holds it as it is: not in a ``.bin``, nor where an adapter changes it.
 
@@ -200,7 +200,7 @@ class Checkpoint:
             CheckpointError: If the files hold it under two names with different values.
         """
         held = self._agreed(name)
-        return self.raw[held].place(held)
+        return self.raw[held].location(held)
 
     def close(self) -> None:
         """Lets go of the weights that are mapped or loaded; the next read opens the files again."""

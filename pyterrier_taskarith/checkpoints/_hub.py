@@ -14,9 +14,8 @@ from huggingface_hub.errors import (
 )
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES
-from pyterrier_taskarith.checkpoints._index import INDEX, read_index
 from pyterrier_taskarith.checkpoints._modules import further_folders, transformer_folder
-from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
+from pyterrier_taskarith.checkpoints._readers import INDEX, WEIGHT_FILES, read_index
 from pyterrier_taskarith.errors import CheckpointError
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "README.md"]

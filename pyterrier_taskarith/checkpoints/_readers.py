@@ -1,52 +1,69 @@
 """Weight files as lazy tensors: safetensors and .bin, single and sharded."""
 
+import json
 import pickle
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pyterrier_taskarith.checkpoints._header import DTYPES, Header, Place, read_header
-from pyterrier_taskarith.checkpoints._index import INDEX, read_index
+from pyterrier_taskarith.checkpoints._header import (
+    DTYPES,
+    MOST_HEADER,
+    Header,
+    TensorLocation,
+    first_line,
+    read_header,
+    unique,
+)
 from pyterrier_taskarith.errors import CheckpointError
 
+#: How the name of the index of a sharded model ends.
+INDEX = ".index.json"
 #: Weight files by preference, which is transformers' own. Only these exact names are opened: other ``.bin`` files may
 #: be unsafe pickles.
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                "pytorch_model.bin.index.json")
+WEIGHT_FILES = ("model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}")
 
 
-class WeightFile(Protocol):
-    """One file of tensors. What it hands out must never be edited: pages are shared with later reads."""
+class WeightFile(ABC):
+    """One file of tensors. Never edit a tensor that it returns: memory is shared with later reads."""
 
     path: Path
 
+    @abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Returns name -> shape, reading no weights."""
+        """Returns name -> shape, in the order of the file."""
 
+    @abstractmethod
     def dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype of what :meth:`tensor` gives."""
+        """Returns the dtype of :meth:`tensor`."""
 
     def stored_dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype that a merged model has by default: the published one."""
+        """Returns the dtype that a merged model has by default: the one in the file."""
+        return self.dtype(name)
 
+    @abstractmethod
     def tensor(self, name: str) -> torch.Tensor:
         """Returns one tensor, on the CPU."""
 
-    def place(self, name: str) -> Place | None:
-        """Returns where on disk a tensor lies, for reading without mapping the file; None where it cannot be told."""
+    def location(self, name: str) -> TensorLocation | None:
+        """Returns where on disk a tensor lies, for reading without mapping; None where that is not known."""
+        return None
 
+    @abstractmethod
     def unmap(self) -> None:
         """Lets go of the mapped pages; the next read maps them again."""
 
     def close(self) -> None:
         """Lets go of all that is held in memory; the next read opens the file again."""
+        self.unmap()
 
 
-class SafetensorsFile:
+class SafetensorsFile(WeightFile):
     """A ``.safetensors`` file, mapped into memory."""
 
     def __init__(self, path: Path, listed: frozenset[str] | None = None) -> None:
@@ -81,47 +98,42 @@ class SafetensorsFile:
                                   "model as it was before quantisation")
         return DTYPES[code]
 
-    def stored_dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype in the file."""
-        return self.dtype(name)
-
-    def place(self, name: str) -> Place:
-        """Returns where on disk a tensor lies, from the header alone: for reading without mapping the file."""
+    def location(self, name: str) -> TensorLocation:
+        """Returns where on disk a tensor lies, from the header alone."""
         entry = self._header().entries[name]
-        return Place(self.path, entry.begin, entry.nbytes, self.dtype(name), entry.shape)
+        return TensorLocation(self.path, entry.begin, entry.nbytes, self.dtype(name), entry.shape)
 
     def tensor(self, name: str) -> torch.Tensor:
-        """Returns one tensor; without copying it, unless it starts where none of its type may."""
-        place = self.place(name)
+        """Returns one tensor; without copying it, unless its address is not a multiple of its element's size."""
+        location = self.location(name)
         try:
-            if place.offset % place.dtype.itemsize:
-                return _copied(place)
+            if location.offset % location.dtype.itemsize:
+                return _copied(location)
             if self._handle is None:
                 self._handle = safe_open(self.path, framework="pt", device="cpu")
-            return self._handle.get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"{self.path}: tensor {name!r} cannot be read ({_first_line(error)}). "
+            tensor: torch.Tensor = self._handle.get_tensor(name)
+            return tensor
+        except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"{self.path}: tensor {name!r} cannot be read ({first_line(error)}). "
                                   "Is the download complete?") from error
 
     def unmap(self) -> None:
         """Unmaps the file once no tensor of it is in use."""
         self._handle = None
 
-    close = unmap
+
+def _copied(location: TensorLocation) -> torch.Tensor:
+    """Returns a copy of a tensor at an address that PyTorch's kernels do not expect."""
+    with location.path.open("rb") as file:
+        file.seek(location.offset)
+        data = bytearray(file.read(location.nbytes))
+    if len(data) != location.nbytes:
+        raise OSError(f"the file ends at byte {location.offset + len(data)}")
+    return torch.frombuffer(data, dtype=location.dtype).reshape(location.shape) if data else torch.empty(
+        location.shape, dtype=location.dtype)
 
 
-def _copied(place: Place) -> torch.Tensor:
-    """Reads a tensor at an address that is no multiple of its element's size: PyTorch's kernels expect one."""
-    with place.path.open("rb") as file:
-        file.seek(place.offset)
-        data = bytearray(file.read(place.nbytes))
-    if len(data) != place.nbytes:
-        raise OSError(f"the file ends at byte {place.offset + len(data)}")
-    return torch.frombuffer(data, dtype=place.dtype).reshape(place.shape) if data else torch.empty(
-        place.shape, dtype=place.dtype)
-
-
-class BinFile:
+class BinFile(WeightFile):
     """A ``pytorch_model.bin``: a pickle, from which nothing but tensors is accepted."""
 
     def __init__(self, path: Path, listed: frozenset[str] | None = None) -> None:
@@ -129,63 +141,58 @@ class BinFile:
         self._listed = listed
         self._mapped = False
         self._state: dict[str, torch.Tensor] | None = None
-        self._about: dict[str, tuple[tuple[int, ...], torch.dtype]] | None = None
-        self._shapes: Mapping[str, tuple[int, ...]] = {}
+        self._dtypes: dict[str, torch.dtype] = {}
+        self._shapes: dict[str, tuple[int, ...]] | None = None
 
-    def _load(self) -> dict[str, torch.Tensor]:
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Returns name -> shape."""
+        if self._shapes is None:
+            state = self._loaded()
+            self._dtypes = {name: value.dtype for name, value in state.items()}
+            self._shapes = {name: tuple(value.shape) for name, value in state.items()}
+        return self._shapes
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Returns the dtype in the file."""
+        self.shapes()
+        return self._dtypes[name]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Returns one tensor, mapped where the file allows it."""
+        return self._loaded()[name]
+
+    def _loaded(self) -> dict[str, torch.Tensor]:
         if self._state is None:
-            try:
-                # Files from before PyTorch 1.6 are not zip archives and cannot be mapped: they are loaded whole.
-                self._mapped = _is_zip(self.path)
-                state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
-            except pickle.UnpicklingError as error:
-                if not _is_pickle(self.path):
-                    raise CheckpointError(f"{self.path} is no file that PyTorch wrote. Is the download complete, or is "
-                                          "it a git-lfs pointer?") from error
-                raise CheckpointError(
-                    f"{self.path} holds something other than tensors{_refused(error)}, which would run code on "
-                    "loading; refused. Ask its author for safetensors, or convert it where you trust it"
-                ) from error
-            except Exception as error:  # what the parsers of three formats make of damaged bytes
-                raise CheckpointError(f"{self.path} cannot be read as PyTorch weights ({_first_line(error)}). "
-                                      "Is the download complete?") from error
+            state = self._load()
             if not isinstance(state, dict) or not all(
                     isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()):
-                raise CheckpointError(f"{self.path} holds no plain mapping of names to tensors")
+                raise CheckpointError(f"{self.path} does not hold a plain mapping of names to tensors")
             for name, value in state.items():
                 if not _is_plain(value):
-                    raise CheckpointError(f"{self.path}: {name!r} is no plain tensor that the file holds in full; "
+                    raise CheckpointError(f"{self.path}: {name!r} is not a plain tensor that the file holds in full; "
                                           "refused")
             _check_listed(self.path, state, self._listed)
             # A saved nn.Parameter would drag gradients along.
             self._state = {name: value.detach() for name, value in state.items()}
         return self._state
 
-    def _facts(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        if self._about is None:
-            self._about = {name: (tuple(value.shape), value.dtype) for name, value in self._load().items()}
-            self._shapes = {name: shape for name, (shape, _) in self._about.items()}
-        return self._about
-
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Returns name -> shape."""
-        self._facts()
-        return self._shapes
-
-    def dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype in the file."""
-        return self._facts()[name][1]
-
-    def stored_dtype(self, name: str) -> torch.dtype:
-        """Returns the dtype in the file."""
-        return self.dtype(name)
-
-    def place(self, name: str) -> None:
-        """Returns None: PyTorch maps the file where it can, and tells no offsets."""
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """Returns one tensor, mapped where the file allows it."""
-        return self._load()[name]
+    def _load(self) -> object:
+        try:
+            # Files from before PyTorch 1.6 are not zip archives and cannot be mapped: they are loaded whole.
+            self._mapped = _starts_with(self.path, b"PK\x03\x04")
+            return torch.load(self.path, map_location="cpu", weights_only=True, mmap=self._mapped)
+        except pickle.UnpicklingError as error:
+            if not self._mapped and not _starts_with(self.path, b"\x80"):
+                raise CheckpointError(f"{self.path} was not written by PyTorch. Is the download complete, or is it a "
+                                      "git-lfs pointer?") from error
+            # PyTorch's own message tells how to run the file's code.
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            raise CheckpointError(
+                f"{self.path} holds something other than tensors{f' ({named[1]})' if named else ''}, which would run "
+                "code on loading; refused. Ask its author for safetensors, or convert it where you trust it") from error
+        except Exception as error:  # what the parsers of three formats make of damaged bytes
+            raise CheckpointError(f"{self.path} cannot be read as PyTorch weights ({first_line(error)}). "
+                                  "Is the download complete?") from error
 
     def unmap(self) -> None:
         """Unmaps the file; one that cannot be mapped stays loaded, as every read of it would load it whole again."""
@@ -209,7 +216,7 @@ def open_weights(folder: Path) -> list[WeightFile]:
             if not name.endswith(INDEX):
                 return [open_file(path)]
             return [open_file(_shard(path, shard), listed) for shard, listed in read_index(path).items()]
-    raise CheckpointError(f"{folder} is no checkpoint: it has none of {', '.join(WEIGHT_FILES)}")
+    raise CheckpointError(f"{folder} is not a checkpoint: it has none of {', '.join(WEIGHT_FILES)}")
 
 
 def open_file(path: Path, listed: frozenset[str] | None = None) -> WeightFile:
@@ -220,6 +227,33 @@ def open_file(path: Path, listed: frozenset[str] | None = None) -> WeightFile:
         listed: The names that an index says it has; None where there is no index.
     """
     return SafetensorsFile(path, listed) if path.suffix == ".safetensors" else BinFile(path, listed)
+
+
+def read_index(path: Path) -> dict[str, frozenset[str]]:
+    """Returns file name -> names of its tensors, of a sharded model; the files are all in the index's own folder.
+
+    Raises:
+        CheckpointError: If it is not an index, names a tensor twice, or names a file elsewhere or of another kind.
+    """
+    try:
+        if path.stat().st_size > MOST_HEADER:
+            raise ValueError(f"more than {MOST_HEADER} bytes")
+        weight_map = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)["weight_map"]
+        shards: dict[str, set[str]] = {}
+        for name, shard in weight_map.items():
+            shards.setdefault(shard, set()).add(name)
+        if not shards:
+            raise ValueError("it lists no tensor")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a shard index: it needs a 'weight_map' of tensor name to file name "
+                              f"({error!r})") from error
+    ending = Path(path.name.removesuffix(INDEX)).suffix
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard or shard in (".", "..") or len(shard) > 200:
+            raise CheckpointError(f"{path} names the shard {shard!r}, which is not a file of its own folder; refused")
+        if not shard.endswith(ending):
+            raise CheckpointError(f"{path} names the shard {shard!r}, which is not a {ending} file; refused")
+    return {shard: frozenset(shards[shard]) for shard in sorted(shards)}
 
 
 def _shard(index: Path, name: str) -> Path:
@@ -246,30 +280,12 @@ def _check_listed(path: Path, names: Iterable[str], listed: frozenset[str] | Non
                                   "one download?")
 
 
-def _starts_with(path: Path, *heads: bytes) -> bool:
+def _starts_with(path: Path, head: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4).startswith(heads)
+        return file.read(len(head)) == head
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor has all its values in the file: not sparse, not quantised, not one value said to be many."""
     return (tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
             and tensor.nbytes <= tensor.untyped_storage().nbytes())
-
-
-def _is_zip(path: Path) -> bool:
-    return _starts_with(path, b"PK\x03\x04")
-
-
-def _is_pickle(path: Path) -> bool:
-    return _is_zip(path) or _starts_with(path, b"\x80")
-
-
-def _refused(error: BaseException) -> str:
-    """Returns what PyTorch would not load; the rest of its message tells how to run the file's code."""
-    named = re.search(r"GLOBAL (\S+)", str(error))
-    return f" ({named[1]})" if named else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

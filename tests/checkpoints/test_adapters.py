@@ -101,7 +101,8 @@ def test_an_adapted_matrix_that_the_base_repeats_is_adapted_in_both_places(tmp_p
     rows, width = raw(made.base)["bert.embeddings.word_embeddings.weight"].shape
     a, b = torch.randn(4, rows), torch.randn(width, 4)
     stem = "bert.embeddings.word_embeddings.lora_embedding"
-    lora_adapter(tmp_path / "a", made.base, targets=[], extra={f"{stem}_A": a, f"{stem}_B": b}, task_type=None)
+    lora_adapter(tmp_path / "a", made.base, targets=[], extra={f"{stem}_A": a, f"{stem}_B": b},
+                 target_modules=["word_embeddings"])
     checkpoint = Checkpoint(tmp_path / "a")
     assert len(checkpoint.names.parameters["embeddings.word_embeddings.weight"]) == 2
     expected = raw(made.base)["bert.embeddings.word_embeddings.weight"].double() + 2 * (b.double() @ a.double()).T
@@ -114,7 +115,7 @@ def test_a_classifier_that_the_adapter_brings_is_a_parameter_and_the_config_says
                  modules_to_save=["classifier", "score"])
     checkpoint = Checkpoint(tmp_path / "a")
     assert all(same_bits(checkpoint.tensor(name), tensor) for name, tensor in head.items())
-    assert checkpoint.place("classifier.weight") is not None
+    assert checkpoint.location("classifier.weight") is not None
     assert checkpoint.config["architectures"] == ["BertForSequenceClassification"]
     assert len(checkpoint.config["id2label"]) == 3 and checkpoint.config["hidden_size"] == 32
 
@@ -197,8 +198,8 @@ def test_files_are_the_bases_and_the_adapters_and_places_are_told_for_what_it_le
     checkpoint = Checkpoint(tmp_path / "a")
     assert [file.path for file in checkpoint.files] == [base / "model.safetensors",
                                                         tmp_path / "a" / "adapter_model.safetensors"]
-    assert checkpoint.place("encoder.layer.1.attention.self.query.weight") is None
-    assert checkpoint.place("encoder.layer.1.attention.self.key.weight").path == base / "model.safetensors"
+    assert checkpoint.location("encoder.layer.1.attention.self.query.weight") is None
+    assert checkpoint.location("encoder.layer.1.attention.self.key.weight").path == base / "model.safetensors"
     assert pickle.loads(pickle.dumps(checkpoint)).fingerprint == checkpoint.fingerprint
 
 
@@ -226,6 +227,12 @@ def test_the_config_of_the_base_decides_what_is_tied(tmp_path):
     checkpoint = Checkpoint(tmp_path / "a")
     assert not torch.equal(checkpoint.tensor("cls.predictions.decoder.weight"),
                            checkpoint.tensor("embeddings.word_embeddings.weight"))
+
+
+def test_fan_in_fan_out_is_ignored_for_weights_that_do_not_lie_so_as_peft_does(base, tmp_path):
+    adapter = lora_adapter(tmp_path / "a", base, targets=["query"], fan_in_fan_out=True)
+    value = Checkpoint(tmp_path / "a").tensor("encoder.layer.1.attention.self.query.weight")
+    assert close(value, by_hand(base, adapter, QUERY, 2))
 
 
 def test_the_adapters_file_is_what_the_factory_says(base, tmp_path):

@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import sys
 
 import pytest
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.errors import MissingPackageError
 from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints._by_hand import copied, raw
 
@@ -32,15 +34,14 @@ def refuses(folder, message):
     ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights='pissa_niter_4'.*changes the base"),
     ({"init_lora_weights": "loftq"}, "init_lora_weights='loftq'.*changes the base"),
     ({"init_lora_weights": 1}, "init_lora_weights=1"),
-    ({"r": 0}, "r: the rank 0 is no whole number"), ({"r": True}, "the rank True"), ({"r": 3}, "fits the base model"),
+    ({"r": 0}, "r: the rank 0 is not a whole"), ({"r": True}, "the rank True"), ({"r": 3}, "fits the base model"),
     ({"lora_alpha": "8"}, "lora_alpha: alpha '8'"), ({"lora_alpha": float("nan")}, "alpha nan"),
     ({"rank_pattern": {"query": 3}}, r"lora_A.weight' has the shape \[4, 32\], but \[3, 32\] fits"),
-    ({"rank_pattern": ["query"]}, "is no adapter's configuration"),
-    ({"alpha_pattern": {"(": 3}}, "is no adapter's configuration"),
+    ({"rank_pattern": ["query"]}, "is not an adapter's configuration"),
+    ({"alpha_pattern": {"(": 3}}, "is not an adapter's configuration"),
     ({"base_model_name_or_path": None}, "names no base model; write its hub id or folder"),
-    ({"use_dora": True}, "has no lora_magnitude_vector, but adapter_config.json says use_dora=True"),
-    ({"fan_in_fan_out": True}, "fan_in_fan_out, which 'bert' models are not known to have.*square"),
-    ({"trainable_token_indices": [1, 1]}, "trainable_token_indices are no rows"),
+    ({"use_dora": True}, "PEFT cannot merge it .*2 entries are missing.*lora_magnitude_vector"),
+    ({"use_dora": True, "r": 10**9}, "the rank 1000000000 is larger than every matrix"),
 ])
 def test_a_setting_that_would_change_the_weights_otherwise_is_named(bert, tmp_path, settings, message):
     lora_adapter(tmp_path / "a", bert.base, targets=["query"])
@@ -55,14 +56,14 @@ def test_a_setting_that_would_change_the_weights_otherwise_is_named(bert, tmp_pa
     ({f"{MODULE}.lora_A.default.weight": (4, 32)}, "fit nothing.*lora_A.default"),
     ({"prompt_embeddings": (4, 32)}, "fit nothing.*prompt_embeddings"),
     ({"classifier.weight": (2, 32)}, "fit nothing.*classifier.weight"),
-    ({"bert.encoder.layer.0.attention.self.key.lora_A.weight": (4, 32)}, "these do not go together"),
-    ({"bert.encoder.layer.0.attention.self.key.lora_B.weight": (32, 4)}, "these do not go together"),
-    ({f"{MODULE}.lora_magnitude_vector": (32,)}, "has a lora_magnitude_vector, but .* says use_dora=False"),
+    ({"bert.encoder.layer.0.attention.self.key.lora_A.weight": (4, 32)}, "PEFT cannot merge it .*key.lora_"),
+    ({"bert.encoder.layer.0.attention.self.key.lora_B.weight": (32, 4)}, "PEFT cannot merge it .*key.lora_"),
+    ({f"{MODULE}.lora_magnitude_vector": (32,)}, "1 entries are missing or unknown.*magnitude_vector"),
     ({"bert.encoder.layer.0.attention.output.dense.weight": (32, 31)}, r"has the shape \[32, 31\], in the base model"),
-    ({"bert.encoder.layer.0.attention.self.key.lora_B.bias": (31,)}, r"has the shape \[31\], but \[32\] fits"),
-    ({"bert.embeddings.word_embeddings.token_adapter.trainable_tokens_delta": (2, 32)}, "does not say which"),
+    ({"bert.encoder.layer.0.attention.self.key.lora_B.bias": (31,)}, "entries are missing or unknown.*lora_B.bias"),
+    ({"bert.embeddings.word_embeddings.token_adapter.trainable_tokens_delta": (2, 32)}, "PEFT cannot.*tokens_delta"),
     ({"bert.embeddings.LayerNorm.lora_A.weight": (4, 32), "bert.embeddings.LayerNorm.lora_B.weight": (32, 4)},
-     "only matrices"),
+     "entries are missing or unknown.*LayerNorm"),
     ({"cls.predictions.decoder.lora_A.weight": (4, 32), "cls.predictions.decoder.lora_B.weight": (500, 4)},
      "it adapts cls.predictions.decoder, which the base model .* ties to another matrix"),
     ({f"{MODULE}.lora_A.weight": (4, 32, 1)}, r"has the shape \[4, 32, 1\], but \[4, 32\] fits"),
@@ -74,8 +75,8 @@ def test_an_entry_that_fits_nothing_is_named(bert, tmp_path, entries, message):
     refuses(tmp_path / "a", message)
 
 
-@pytest.mark.parametrize(("indices", "message"), [([3, 10_000], "but the adapter trains row 10000"),
-                                                  ([3], r"has the shape \[2, 32\], but \[1, 32\] fits")])
+@pytest.mark.parametrize(("indices", "message"), [([3, 10_000], "PEFT cannot merge it.*index 10000 is out of bounds"),
+                                                  ([3], "PEFT cannot merge it.*size mismatch")])
 def test_trained_rows_must_be_rows_of_the_embedding(bert, tmp_path, indices, message):
     name = "bert.embeddings.word_embeddings.token_adapter.trainable_tokens_delta"
     lora_adapter(tmp_path / "a", bert.base, targets=["query"], extra={name: torch.ones(2, 32)},
@@ -121,7 +122,7 @@ def test_a_configuration_without_weights_names_what_is_missing(bert, tmp_path):
 def test_a_configuration_that_is_none_is_named(bert, tmp_path, content):
     lora_adapter(tmp_path / "a", bert.base, targets=["query"])
     (tmp_path / "a" / "adapter_config.json").write_bytes(content.encode("utf-8", "surrogatepass"))
-    refuses(tmp_path / "a", "adapter_config.json is no adapter's configuration")
+    refuses(tmp_path / "a", "adapter_config.json is not an adapter's configuration")
 
 
 def test_an_adapter_of_an_adapter_is_refused_and_so_is_one_of_itself(bert, tmp_path):
@@ -163,3 +164,12 @@ def test_a_quantised_base_is_refused(bert, tmp_path):
     (base / "config.json").write_text(json.dumps(config | {"quantization_config": {"load_in_4bit": True}}))
     lora_adapter(tmp_path / "a", base, targets=["query"])
     refuses(tmp_path / "a", r"quantised \(quantization_config\).*before quantisation")
+
+
+def test_peft_is_asked_for_where_it_is_needed_and_not_where_it_is_not(bert, tmp_path, monkeypatch):
+    lora_adapter(tmp_path / "plain", bert.base, targets=["query"])
+    lora_adapter(tmp_path / "dora", bert.base, targets=["query"], use_dora=True)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert Checkpoint(tmp_path / "plain").shapes
+    with pytest.raises(MissingPackageError, match="pip install peft"):
+        _ = Checkpoint(tmp_path / "dora").shapes

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_download_of_the_weights_is_not_called_an_attack(bert,
 @pytest.mark.parametrize("content", [[torch.ones(2)], {"step": 3, "weight": torch.ones(2)},
                                      {"state_dict": {"weight": torch.ones(2)}}, {1: torch.ones(2)}])
 def test_a_bin_file_that_maps_no_names_to_tensors_is_an_error(bert, tmp_path, content):
-    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin holds no plain mapping"):
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin does not hold a plain mapping"):
         _ = Checkpoint(with_bin(bert, tmp_path / "other", content)).shapes
 
 
@@ -123,7 +123,7 @@ def test_an_index_that_names_a_missing_shard_says_which(bert, tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", {"weight_map": ["a"]}, {"weight_map": {"a": ["b"]}}])
 def test_an_index_that_is_none_is_named(bert, tmp_path, content):
     folder = with_index(bert, tmp_path / "index", content)
-    with pytest.raises(CheckpointError, match=r"index\.json is no shard index"):
+    with pytest.raises(CheckpointError, match=r"index\.json is not a shard index"):
         _ = Checkpoint(folder).shapes
 
 
@@ -157,8 +157,8 @@ def test_a_shard_that_lacks_a_tensor_of_its_index_is_an_error(tmp_path):
 @pytest.mark.parametrize(("content", "message"), [
     ('{"weight_map": {"a": "1.safetensors", "a": "2.safetensors"}}', "the name 'a' is there twice"),
     ('{"weight_map": {}}', "it lists no tensor"),
-    ('{"weight_map": ' + "[" * 100_000, "is no shard index"),
-    ('{"weight_map": {"a": "training_args.bin"}}', "the shard 'training_args.bin', which is no .safetensors file"),
+    ('{"weight_map": ' + "[" * 100_000, "is not a shard index"),
+    ('{"weight_map": {"a": "training_args.bin"}}', "the shard 'training_args.bin', which is not a .safetensors file"),
     (json.dumps({"weight_map": {"a": "x" * 300 + ".safetensors"}}), "not a file of its own folder"),
     ('{"weight_map": {"a": "\\u0000.safetensors"}}', "which is absent"),
 ])
@@ -209,7 +209,7 @@ def test_quantised_weights_are_refused(bert, tmp_path):
                          ids=["one value said to be many", "sparse", "without values"])
 def test_a_tensor_that_the_file_does_not_hold_in_full_is_refused(bert, tmp_path, value):
     folder = with_bin(bert, tmp_path / "odd", {"pooler.dense.bias": value})
-    with pytest.raises(CheckpointError, match=r"'pooler\.dense\.bias' is no plain tensor|cannot be read as PyTorch"):
+    with pytest.raises(CheckpointError, match=r"'pooler\.dense\.bias' is not a plain tensor|cannot be read as PyTorch"):
         _ = Checkpoint(folder).shapes
 
 
@@ -218,7 +218,7 @@ def test_a_folder_without_weights_is_no_checkpoint(bert, tmp_path):
     (folder / "model.safetensors").unlink()
     (folder / "training_args.bin").write_bytes(b"")
     (folder / "adapter.bin").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"is no checkpoint: it has none of model\.safetensors, "):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint: it has none of model\.safetensors, "):
         _ = Checkpoint(folder).shapes
 
 

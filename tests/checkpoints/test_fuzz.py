@@ -17,11 +17,28 @@ from pyterrier_taskarith.checkpoints._readers import BinFile, SafetensorsFile, o
 from testing import lora_adapter
 from tests.checkpoints._by_hand import copied, same_bits
 
-FUZZ = settings(max_examples=150, derandomize=True, deadline=None, database=None,
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+FUZZ = settings(derandomize=True, deadline=None, database=None,
                 suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 TENSORS = {"a": torch.arange(6, dtype=torch.float32).reshape(2, 3), "b": torch.ones(3, dtype=torch.bfloat16),
            "c": torch.tensor([1, 2])}
 GOOD = save(TENSORS, metadata={"format": "pt"})
+
+
+
+def fuzzed(*strategies, examples=(), few=20, many=300):
+    """Makes two tests of a check: with a few inputs, and, among the slow tests, with many."""
+    def decorate(check):
+        def test(count):
+            given_check = given(*strategies)(check)
+            for content in examples:
+                given_check = example(content)(given_check)
+            return settings(FUZZ, max_examples=count)(given_check)
+
+        globals()[f"{check.__name__}_many_times"] = pytest.mark.slow(test(many))
+        return test(few)
+    return decorate
+
 
 numbers = st.one_of(st.integers(-2, 40), st.integers(-2**70, 2**70), st.floats(), st.booleans())
 json_values = st.recursive(st.one_of(st.none(), numbers, st.text(max_size=4)), lambda inner: st.one_of(
@@ -40,7 +57,7 @@ def right_or_refused(path: Path, content: bytes) -> bool:
     tracemalloc.start()
     try:
         held = {name: file.tensor(name) for name in file.shapes()}
-        places = {name: file.place(name) for name in held}
+        locations = {name: file.location(name) for name in held}
     except CheckpointError as error:
         assert path.name in str(error)
         return False
@@ -53,28 +70,25 @@ def right_or_refused(path: Path, content: bytes) -> bool:
     assert held.keys() == expected.keys()
     for name, tensor in expected.items():
         assert same_bits(held[name], tensor)
-        place = places[name]
-        data = content[place.offset:place.offset + place.nbytes]
+        location = locations[name]
+        data = content[location.offset:location.offset + location.nbytes]
         assert data == tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return True
 
 
-@FUZZ
-@given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda text: struct.pack("<Q", len(text)) + text)))
-@example(GOOD)
+@fuzzed(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(
+    lambda text: struct.pack("<Q", len(text)) + text)), examples=[GOOD])
 def test_any_bytes_as_safetensors(tmp_path, content):
     assert right_or_refused(tmp_path / "m.safetensors", content) or content != GOOD
 
 
-@FUZZ
-@given(headers, st.binary(max_size=40), st.integers(-3, 3))
+@fuzzed(headers, st.binary(max_size=40), st.integers(-3, 3))
 def test_any_header_as_safetensors(tmp_path, header, data, shift):
     text = json.dumps(header).encode()
     right_or_refused(tmp_path / "m.safetensors", struct.pack("<Q", max(0, len(text) + shift)) + text + data)
 
 
-@FUZZ
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(GOOD)),
+@fuzzed(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(GOOD)),
        st.binary(max_size=3))
 def test_a_good_safetensors_file_with_some_bytes_changed(tmp_path, changes, keep, more):
     content = bytearray(GOOD)
@@ -93,9 +107,7 @@ def bin_bytes(tmp_path_factory):
     return made
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@FUZZ
-@given(st.integers(0, 1), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4), st.floats(0, 1))
+@fuzzed(st.integers(0, 1), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4), st.floats(0, 1))
 def test_a_good_bin_file_with_some_bytes_changed(tmp_path, bin_bytes, which, changes, keep):
     content = bytearray(bin_bytes[which])
     for place, byte in changes:
@@ -111,9 +123,7 @@ def test_a_good_bin_file_with_some_bytes_changed(tmp_path, bin_bytes, which, cha
         assert path.name in str(error)
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@FUZZ
-@given(st.one_of(st.binary(max_size=80), json_values.map(lambda value: pickle.dumps(value, protocol=2))))
+@fuzzed(st.one_of(st.binary(max_size=80), json_values.map(lambda value: pickle.dumps(value, protocol=2))))
 def test_any_bytes_as_bin(tmp_path, content):
     path = tmp_path / "pytorch_model.bin"
     path.write_bytes(content)
@@ -128,10 +138,9 @@ places = st.one_of(st.sampled_from(["1.safetensors", "2.safetensors", "../1.safe
 indexes = st.one_of(json_values, st.dictionaries(names, places, max_size=4).map(lambda found: {"weight_map": found}))
 
 
-@FUZZ
-@given(st.one_of(indexes.map(lambda value: json.dumps(value).encode()), st.binary(max_size=40)))
-@example(json.dumps({"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"}}).encode())
-@example(b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors", "a": "2.safetensors"}}')
+@fuzzed(st.one_of(indexes.map(lambda value: json.dumps(value).encode()), st.binary(max_size=40)), examples=[
+    json.dumps({"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"}}).encode(),
+    b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors", "a": "2.safetensors"}}'])
 def test_any_index(tmp_path, content):
     (tmp_path / "1.safetensors").write_bytes(save({"a": TENSORS["a"]}))
     (tmp_path / "2.safetensors").write_bytes(save({"b": TENSORS["b"], "c": TENSORS["c"]}))
@@ -145,8 +154,7 @@ def test_any_index(tmp_path, content):
     assert held.keys() == listed.keys() and all(same_bits(held[name], TENSORS[name]) for name in held)
 
 
-@FUZZ
-@given(st.one_of(st.binary(max_size=30), json_values.map(lambda value: json.dumps(value).encode()),
+@fuzzed(st.one_of(st.binary(max_size=30), json_values.map(lambda value: json.dumps(value).encode()),
                  st.dictionaries(st.sampled_from(["model_type", "auto_map", "quantization_config"]), json_values).map(
                      lambda value: json.dumps(value).encode())))
 def test_any_config(tmp_path, content):
@@ -162,8 +170,7 @@ KEYS = ["peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "module
         "trainable_token_indices", "init_lora_weights", "task_type", "fan_in_fan_out", "revision", "more"]
 
 
-@settings(FUZZ, max_examples=100)
-@given(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3))
+@fuzzed(st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3))
 def test_any_setting_of_an_adapter(bert, tmp_path, changed):
     if not (tmp_path / "a").exists():
         lora_adapter(tmp_path / "a", bert.base, targets=["query"])
