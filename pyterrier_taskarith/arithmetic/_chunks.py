@@ -21,6 +21,12 @@ from pyterrier_taskarith.errors import MergeError
 PIECE = 2**18
 
 
+#: Flags of every open file; Windows would change line ends in it.
+FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Held while a file is read or written where the system has no call that names an offset.
+_SEEKING = threading.Lock()
+
+
 class Stored(Protocol):
     """One tensor's elements, row by row."""
 
@@ -268,7 +274,27 @@ def read_bytes(file: int, offset: int, out: memoryview, path: Path) -> None:
         MergeError: If the file ends too early.
     """
     while len(out):
-        got = os.preadv(file, [out], offset)
+        got = read_at(file, offset, out)
         if not got:
             raise MergeError(f"{path} ends at byte {offset}: it was cut while it was read. Fetch it again")
         out, offset = out[got:], offset + got
+
+
+def read_at(file: int, offset: int, out: memoryview) -> int:
+    """Reads bytes at an offset; returns how many were there, some of those asked for at least."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [out], offset)
+    with _SEEKING:
+        os.lseek(file, offset, os.SEEK_SET)
+        found = os.read(file, len(out))
+    out[:len(found)] = found
+    return len(found)
+
+
+def write_at(file: int, offset: int, data: bytes | memoryview) -> int:
+    """Writes bytes at an offset; returns how many were written, one at least."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(file, data, offset)
+    with _SEEKING:
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.write(file, data)

@@ -69,15 +69,13 @@ class LoadedWeights:
         self._parameters = {canonical(name, family, tied): parameter
                             for name, parameter in self.module.named_parameters()}
         self._check()
+        self.plan.check_nonzero(self._parameters)
         if self.weights == "memory":
             for name, parameter in self._parameters.items():
                 self._kept[name] = self._read_ranker(name).to(parameter.device, torch.float32, copy=True)
                 for position, (_, term) in enumerate(self.plan.terms(name)):
                     self._taus[position, name] = term.tensor(name).to(parameter.device)
-            self._close()
-            if self._taus and not any(bool(tau.any()) for tau in self._taus.values()):
-                raise MergeError("the task vector is zero in every parameter: Θ_D and Θ_0 hold the same weights, and α "
-                                 "would do nothing")
+        self._close()
 
     def _check(self) -> None:
         shapes = self.plan.ranker.shapes

@@ -1,11 +1,14 @@
 """What a merge will do to every parameter of Θ_T, decided before anything is read."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
@@ -112,6 +115,27 @@ class MergePlan:
             if isinstance(alpha, LayerAlphas):
                 alpha.check(name for name in self.merged if any(term.covers(name)
                                                                 for term in self.vectors[vector].terms))
+
+    def check_nonzero(self, names: Iterable[str]) -> None:
+        """Refuses a vector that is zero in all parameters that it is added to.
+
+        Small parameters are read first: in most models the first one tells.
+
+        Args:
+            names: Canonical names of the parameters that matter.
+
+        Raises:
+            MergeError: Naming the vector.
+        """
+        for vector in self.vectors:
+            found = {name: terms for name in names if (terms := [term for own, term in self.terms(name)
+                                                                 if own == vector and term.scale != 0])}
+            ordered = sorted(found, key=lambda name: math.prod(self.ranker.shapes[name]))
+            if found and not any(_nonzero(found[name], name) for name in ordered):
+                which = f"the task vector {vector!r}" if len(self.vectors) > 1 else "the task vector"
+                raise MergeError(f"{which} ({self.vectors[vector]}) is zero in all {len(found)} parameters that it "
+                                 "would be added to, so its α would do nothing. Do Θ_D and Θ_0 hold the same weights, "
+                                 "or the layers asked for?")
 
     def rows_of(self, term: Term, name: str) -> RowMatch | None:
         """Returns the matching rows of a parameter, or None where the whole tensor is added."""
@@ -253,6 +277,14 @@ def _complete(ranker: Checkpoint, terms: list[Term]) -> None:
 
 def _files(checkpoint: Checkpoint) -> list[Path]:
     return [file.path.resolve() for file in checkpoint.files]
+
+
+def _nonzero(terms: list[Term], name: str) -> bool:
+    """Returns whether the sum of terms changes a parameter; terms over different tokens are looked at one by one."""
+    values = [term.tensor(name).mul_(term.scale) for term in terms]
+    if len({value.shape for value in values}) == 1:
+        values = [torch.stack(values).sum(dim=0)] if len(values) > 1 else values
+    return any(bool(value.any()) for value in values)
 
 
 def _by_token(ranker: Checkpoint) -> set[str]:

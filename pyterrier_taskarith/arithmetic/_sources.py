@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import PIECE, Addend, InFile, InMemory, Rows, Stored, Sum
+from pyterrier_taskarith.arithmetic._chunks import FLAGS, PIECE, Addend, InFile, InMemory, Rows, Stored, Sum
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.arithmetic._plan import Step
 from pyterrier_taskarith.checkpoints import BinFile, Checkpoint, SafetensorsFile, TensorLocation, WeightFile
@@ -33,7 +33,7 @@ class Sources:
     def open(self, path: Path) -> int:
         """Returns the descriptor of a file."""
         if path not in self._files:
-            self._files[path] = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._files[path] = os.open(path, os.O_RDONLY | FLAGS)
         return self._files[path]
 
     def parameter(self, checkpoint: Checkpoint, name: str) -> Stored | None:

@@ -3,7 +3,6 @@
 import json
 import math
 import numbers
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from pyterrier_taskarith._files import new_file
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
 from pyterrier_taskarith.arithmetic._layers import Layers
 from pyterrier_taskarith.arithmetic._term import Edit, Term, added
@@ -98,6 +98,8 @@ class TaskVector:
         return self + -other
 
     def __radd__(self, other: object) -> Any:  # noqa: ANN401 - Merge lives in a module that imports this one
+        if type(other) is int and other == 0:  # what sum() begins with
+            return self
         if not isinstance(other, Checkpoint):
             return NotImplemented
         from pyterrier_taskarith.arithmetic._merge import Merge
@@ -216,13 +218,10 @@ class TaskVector:
                       for term in self.terms for selection in term.difference.selections]
         metadata = {"format": FORMAT, "recipe": json.dumps(str(self)), "config": json.dumps(dict(first.config)),
                     "vocabulary": json.dumps(first.vocabulary), "selections": json.dumps(selections)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            save_file(state, temporary, metadata=metadata)
-            temporary.replace(path)
+            with new_file(path) as temporary:
+                save_file(state, temporary, metadata=metadata)
         finally:
-            temporary.unlink(missing_ok=True)
             for term in self.terms:
                 term.difference.close()
         return path

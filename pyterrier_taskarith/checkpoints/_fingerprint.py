@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pyterrier_taskarith._files import home
 
+#: What could not be remembered on the disk.
+_REMEMBERED: dict[Path, str] = {}
 _BLOB = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -32,12 +34,12 @@ def known_sha256(path: Path) -> str | None:
     if path.is_symlink() and target.parent.name == "blobs" and _BLOB.match(target.name):
         return target.name
     memory = _memory(target)
-    known = memory.read_text() if memory.is_file() else ""
+    known = memory.read_text() if memory.is_file() else _REMEMBERED.get(memory, "")
     return known if _BLOB.match(known) else None
 
 
 def remember_sha256(path: Path, digest: str) -> None:
-    """Remembers the sha256 of a file; on a read-only disk it is computed again next time."""
+    """Remembers the sha256 of a file; on a read-only disk until this process ends."""
     memory = _memory(path.resolve())
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def remember_sha256(path: Path, digest: str) -> None:
         temporary.write_text(digest)
         temporary.replace(memory)
     except OSError:
-        return
+        _REMEMBERED[memory] = digest
 
 
 def _memory(target: Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
+from pyterrier_taskarith.arithmetic import LoadedWeights, Merge, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple, t5_triple
 from tests.arithmetic._folders import changed, copy_of, filled, without
@@ -205,9 +205,47 @@ def test_a_vector_of_a_checkpoint_with_itself_is_refused(tmp_path):
         make_plan(Checkpoint(triple.ranker), {"v": TaskVector(triple.base, triple.base)})
 
 
-def test_equal_weights_under_two_names_are_a_zero_vector_and_refused(tmp_path):
-    triple = bert_triple(tmp_path)
-    shutil.copytree(triple.base, tmp_path / "copy")
-    reranker = TaskArithReranker(triple.ranker, tmp_path / "copy", triple.base, verbose=False)
-    with pytest.raises(MergeError, match="zero in every parameter"):
-        reranker.model  # noqa: B018
+ZERO = {
+    "equal weights under two names": lambda bio, same: same,
+    "changed elsewhere alone": lambda bio, same: same.layers("0"),
+    "nothing is kept": lambda bio, same: bio.breadcrumbs(1e-9, outliers=0.1),
+    "two that cancel": lambda bio, same: bio - bio,
+    "ties of nothing": lambda bio, same: TaskVector.ties(same, 2 * same, density=0.5),
+    "one of two": lambda bio, same: {"bio": bio, "none": same},
+}
+
+
+@pytest.mark.parametrize("kind", ZERO)
+@pytest.mark.parametrize("how", ["memory", "disk", "save"])
+def test_a_vector_that_is_zero_wherever_it_is_added_is_refused(bert, bio, tmp_path, kind, how):
+    shutil.copytree(bert.triple.base, tmp_path / "copy")
+    if kind == "changed elsewhere alone":
+        changed(tmp_path / "copy", NAME, lambda tensor: tensor + 1)
+    made = ZERO[kind](bio, TaskVector(tmp_path / "copy", bert.triple.base))
+    vectors = made if isinstance(made, dict) else {"v": made}
+    name = "'none' " if len(vectors) > 1 else ""
+    with pytest.raises(MergeError, match=rf"the task vector {name}\(.*\) is zero in all \d+ parameters"):
+        if how == "save":
+            Merge(Checkpoint(bert.triple.ranker), vectors, dict.fromkeys(vectors, 0.5)).save(tmp_path / "merged")
+        else:
+            plan = make_plan(Checkpoint(bert.triple.ranker), vectors)
+            LoadedWeights(module_of(bert.triple.ranker), plan, how).set(
+                WeightSetting("merged", tuple((vector, 0.5) for vector in vectors)))
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_one_number_that_differs_is_a_vector(bert, tmp_path, where):
+    shutil.copytree(bert.triple.base, tmp_path / "copy")
+    filled(tmp_path / "copy", NAME, 5.0, 1)
+    plan = make_plan(Checkpoint(bert.triple.ranker), {"v": TaskVector(tmp_path / "copy", bert.triple.base)})
+    LoadedWeights(module_of(bert.triple.ranker), plan, where).set(WeightSetting("merged", (("v", 0.5),)))
+
+
+def test_a_zero_vector_is_refused_by_a_re_ranker_wherever_its_weights_are(bert, tmp_path):
+    shutil.copytree(bert.triple.base, tmp_path / "copy")
+    for where in ("memory", "stream"):
+        reranker = TaskArithReranker(bert.triple.ranker, tmp_path / "copy", bert.triple.base, resident=where,
+                                     verbose=False)
+        with pytest.raises(MergeError, match="zero in all"):
+            reranker.model  # noqa: B018

@@ -12,7 +12,7 @@ from pyterrier_taskarith.arithmetic.save._save import save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic._folders import changed, copy_of, files, state
 from tests.arithmetic._reference import merge_of
-from tests.checkpoints._by_hand import same_bits, sha256
+from tests.checkpoints._by_hand import hub_cache, offline_hub, same_bits, sha256
 
 BIAS = "encoder.layer.0.output.dense.bias"
 
@@ -39,6 +39,42 @@ def test_the_same_merge_is_found_where_no_hash_is_remembered(triple, merged, tmp
     before = state(merged)
     merge_of(triple).save(merged)
     assert state(merged) == before
+
+
+@pytest.mark.parametrize("spelling", ["relative", "a link", "a copy", "with dots"])
+@pytest.mark.parametrize("make", [lambda v: v, lambda v: TaskVector.ties(v.trim(0.5), -v, density=0.5)],
+                         ids=["plain", "ties"])
+def test_the_same_weights_under_another_path_are_the_same_merge(triple, tmp_path, monkeypatch, spelling, make):
+    def merge(folder):
+        vector = make(TaskVector(f"{folder}/domain", f"{folder}/base"))
+        return Checkpoint(f"{folder}/ranker") + 0.7 * vector
+
+    folder = merge(tmp_path / "triple").save(tmp_path / "merged")
+    before = state(folder)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "triple")
+    copy_of(triple, tmp_path / "copied")
+    merge({"relative": "triple", "a link": "link", "a copy": "copied", "with dots": "link/../triple"}[spelling]
+          ).save(folder)
+    assert state(folder) == before
+
+
+def test_a_hub_id_and_its_cache_folder_are_the_same_merge(bert, tmp_path):
+    triple = bert.triple
+    with offline_hub(tmp_path / "hub") as cache:
+        snapshot = hub_cache(cache, "org/domain", triple.domain, commit="c" * 40)
+        merged = (Checkpoint(triple.ranker) + 0.7 * TaskVector("org/domain", triple.base)).save(tmp_path / "merged")
+    before = state(merged)
+    (Checkpoint(triple.ranker) + 0.7 * TaskVector(snapshot, triple.base)).save(merged)
+    assert state(merged) == before
+
+
+def test_other_vectors_of_the_same_models_are_another_merge(triple, merged):
+    vector = TaskVector(triple.domain, triple.base)
+    for other in (0.7 * vector.trim(0.5), 0.7 * vector.layers("0"), 0.7 * TaskVector(triple.base, triple.domain),
+                  0.7 * TaskVector(triple.domain, triple.ranker)):
+        with pytest.raises(MergeError, match="holds another merge"):
+            (Checkpoint(triple.ranker) + other).save(merged)
 
 
 @pytest.mark.parametrize("role", ["ranker", "domain", "base"])

@@ -118,6 +118,13 @@ def test_a_pickled_vector_is_its_recipe(bert, bio):
     assert again.fingerprint == vector.fingerprint
 
 
+def test_sum_adds_vectors(bio, other):
+    assert sum([bio, other]) == bio + other and sum([bio]) == bio
+    for wrong in (1, 0.0, False, None, "0"):
+        with pytest.raises(TypeError):
+            wrong + bio
+
+
 def test_the_fingerprint_follows_weights_scale_and_layers(bert, bio, other, tmp_path):
     assert bio.fingerprint == TaskVector(bert.triple.domain, bert.triple.base).fingerprint
     assert len({str(vector.fingerprint) for vector in (bio, other, -bio, bio.layers("0"), bio + bio)}) == 5

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import PIECE, as_bytes, read_bytes, scratch
+from pyterrier_taskarith.arithmetic._chunks import FLAGS, PIECE, as_bytes, read_bytes, scratch
 from pyterrier_taskarith.checkpoints import known_sha256, remember_sha256
 from pyterrier_taskarith.errors import MergeError
 
@@ -71,7 +71,7 @@ class _Running:
         """Hashes the next segment; returns 0, as nothing of the output is made."""
         with self._lock:
             end = min(self.size, self._at + SEGMENT)
-            file = os.open(self.path, os.O_RDONLY)
+            file = os.open(self.path, os.O_RDONLY | FLAGS)
             try:
                 while self._at < end:
                     part = as_bytes(scratch().raw(torch.uint8, min(PIECE, end - self._at)))

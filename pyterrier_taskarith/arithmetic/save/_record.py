@@ -8,13 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pyterrier_taskarith.arithmetic._alphas import LayerAlphas
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.checkpoints import RECORD, RowMatch
 
 FORMAT = 1
 #: What a recipe has, in words.
-_WORDS = {"merge": "recipe", "dtype": "dtype", "shard_size": "shard size", "inputs": "weights",
+_WORDS = {"inputs": "weights", "sum": "recipe", "dtype": "dtype", "shard_size": "shard size",
           "companions": "companion files of Θ_T", "plan": "matching of the three models' parameters and tokens"}
 
 
@@ -51,6 +52,8 @@ def recipe(merge: Merge, *, dtype: str | None, shard_size: int, hashes: Mapping[
            companions: Mapping[str, str]) -> dict[str, Any]:
     """Returns all that decides what is in a merged folder, as JSON holds it.
 
+    "merge" and the sources of "inputs" are for people; what is compared names weights by their sha256 alone.
+
     Args:
         merge: The merge.
         dtype: Of the output.
@@ -58,14 +61,16 @@ def recipe(merge: Merge, *, dtype: str | None, shard_size: int, hashes: Mapping[
         hashes: Weight file -> sha256.
         companions: Path in the folder -> sha256 of the file of Θ_T that is copied there.
     """
-    return {"merge": str(merge), "dtype": dtype, "shard_size": shard_size,
+    added = [[alpha.to_dict() if isinstance(alpha := merge.alphas[name], LayerAlphas) else alpha,
+              [list(term) for term in vector.fingerprint]] for name, vector in merge.vectors.items()]
+    return {"merge": str(merge), "sum": added, "dtype": dtype, "shard_size": shard_size,
             "inputs": [[file.role, file.source, file.path.name, hashes[file.path]] for file in inputs(merge)],
             "companions": dict(companions), "plan": _plan(merge)}
 
 
 def _plan(merge: Merge) -> str:
     """Returns a sha256 of what happens to each parameter and of which rows match which."""
-    plan = hashlib.sha256(str(merge.plan).encode())
+    plan = hashlib.sha256(str((merge.plan.entries, merge.plan.unused)).encode())
     matches: list[RowMatch | None] = list(merge.plan.rows.values())
     matches += [part.rows for term in merge.plan.rows for part in term.difference.parts()
                 if isinstance(part, CheckpointDifference)]
@@ -103,10 +108,12 @@ class Record:
 
     def differences(self, wanted: Mapping[str, Any]) -> list[str]:
         """Returns in words how its recipe differs from another."""
-        found = []
+        found: list[str] = []
         for key, words in _WORDS.items():
             old, new = self.recipe.get(key), wanted[key]
-            if old == new:
+            if key == "inputs" and _weights(old) == _weights(new):
+                continue
+            if old == new or (key == "sum" and found):  # it holds the weights' hashes too
                 continue
             if key in ("inputs", "companions"):
                 old, new = _by_name(old), _by_name(new)
@@ -115,7 +122,7 @@ class Record:
             elif key == "plan":
                 found.append(f"the {words}")
             else:
-                found.append(f"the {words} ({old} there)")
+                found.append(f"the {words} ({self.recipe.get('merge') if key == 'sum' else old} there)")
         return found
 
     def touched(self) -> list[str]:
@@ -146,6 +153,11 @@ def _by_name(value: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file that m
     if isinstance(value, dict):
         return value
     return {f"{entry[2]} of {entry[1]}, {entry[0]}": entry[3] for entry in value or [] if len(entry) == 4}
+
+
+def _weights(inputs: Any) -> list[list[str]]:  # noqa: ANN401
+    """Returns role, file name and sha256 of each input, whatever the models and vectors are called."""
+    return [[str(role).split(" of ")[0], *rest] for role, _, *rest in inputs or []]
 
 
 def _seen(path: Path) -> list[int]:

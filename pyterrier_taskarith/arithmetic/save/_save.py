@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic.save._companions import companions, copy_files, sha256_of, state_dtype
-from pyterrier_taskarith.arithmetic.save._folder import TargetTakenError, new_folder
 from pyterrier_taskarith.arithmetic.save._hashes import Hashes
 from pyterrier_taskarith.arithmetic.save._model_card import model_card
 from pyterrier_taskarith.arithmetic.save._record import inputs, read_record, recipe, write_record
@@ -74,7 +74,7 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
             return recipe(merge, dtype=dtype, shard_size=most, hashes=hashes.finish(),
                           companions={str(path): sha256_of(source) for path, source in files.items()})
 
-        merge.plan  # noqa: B018 - its errors come before anything is made
+        merge.plan.check_nonzero(merge.plan.merged)
         if _occupied(target):
             run_parallel(job for _, job in hashes.jobs())
             if _is_there(folder, target, made(), overwrite):
@@ -93,11 +93,11 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
                     state_dtype(weights / "config.json", dtype)
                 (temporary / "README.md").write_text(model_card(merge, dtype, hashes.finish()), encoding="utf-8")
                 write_record(temporary, made())
-        except TargetTakenError:
+        except FileExistsError as error:
             # Another run may have made the very same meanwhile.
             record = read_record(target)
             if record is None or record.differences(made()) or record.touched():
-                raise
+                raise MergeError(f"{error}. Choose another folder") from error
     finally:
         merge.ranker.close()
         for vector in merge.vectors.values():

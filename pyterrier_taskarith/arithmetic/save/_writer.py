@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pyterrier_taskarith._parallel import run_parallel
-from pyterrier_taskarith.arithmetic._chunks import Sum, all_finite, as_bytes, compute, scratch
+from pyterrier_taskarith.arithmetic._chunks import FLAGS, Sum, all_finite, as_bytes, compute, scratch, write_at
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic._sources import Sources
 from pyterrier_taskarith.checkpoints import DTYPES, canonical, family_of
@@ -196,7 +196,7 @@ class _Target:
         left = data
         with _named(self.path):
             while len(left):
-                wrote = os.pwrite(self.file, left, at)
+                wrote = write_at(self.file, at, left)
                 left, at = left[wrote:], at + wrote
         return len(data)
 
@@ -212,7 +212,7 @@ def _places(shard: list[Written]) -> dict[Written, int]:
 
 @contextmanager
 def _new_file(path: Path, places: Mapping[Written, int]) -> Iterator[tuple[int, int]]:
-    """Makes a safetensors file with its header and room for its data; on leaving, it is on the disk.
+    """Makes a safetensors file with its header and room for its data.
 
     Args:
         path: It must not exist.
@@ -232,18 +232,16 @@ def _new_file(path: Path, places: Mapping[Written, int]) -> Iterator[tuple[int, 
                                "data_offsets": [offset, size]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % PAGE)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, 0o666)
     try:
         with _named(path):
-            os.pwrite(file, struct.pack("<Q", len(text)) + text, 0)
+            write_at(file, 0, struct.pack("<Q", len(text)) + text)
             if hasattr(os, "posix_fallocate"):
                 # A disk that is too small says so now, not after an hour.
                 os.posix_fallocate(file, 0, 8 + len(text) + size)
             else:
                 os.ftruncate(file, 8 + len(text) + size)
         yield file, 8 + len(text)
-        with _named(path):
-            os.fsync(file)
     finally:
         os.close(file)
 
