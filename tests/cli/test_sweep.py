@@ -3,10 +3,6 @@
 import gzip
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 
 import pandas as pd
@@ -20,7 +16,6 @@ from pyterrier_taskarith.cli._reranker import SCORING
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 from pyterrier_taskarith.tuning import NODES, ORDERS, PREFERRED
 from testing import passages, questions
-from tests.tuning._killed import settings_in
 
 GRID = ["--alphas", "0,0.5,1", "--weights", "0,0.4,1"]
 FILES = ["--run", "first.run.gz", "--qrels", "qrels.txt", "--topics", "topics.tsv", "--docs", "docs.jsonl"]
@@ -302,25 +297,6 @@ def test_one_alpha_over_equal_first_stage_scores_is_the_reranker_alone(printed, 
     alone = pt.Evaluate(reranker.copy(alpha=0.5)(run[run["qid"] != "q8"]), qrels, metrics=[nDCG @ 10])["nDCG@10"]
     assert status == 0 and "on 8 queries" in out
     assert set(grid_printed(out).values()) == {f"{alone:.4f}*"}
-
-
-@pytest.mark.slow
-def test_a_sweep_that_is_killed_goes_on_and_prints_the_same(printed, models, folder):
-    """Two vectors, so that the file's settings are of both."""
-    ranker, vector = models[:2], f"{models[3]},{models[5]}"
-    command = ["sweep", *ranker, "--vector", f"a={vector}", "--vector", f"b={vector}", *FILES, "--weights", "0,1",
-               "--alphas", "a=0,0.1,0.2,0.3,0.4,0.5,0.6,0.7", "--alphas", "b=0,0.2,0.4,0.6,0.8,1"]
-    expected = printed(*command)
-    file = folder / "kept.scores"
-    process = subprocess.Popen([sys.executable, "-m", "pyterrier_taskarith.cli", *command, "--resume", str(file)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while settings_in(file) < 2:
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert 2 <= settings_in(file) < 48
-    assert printed(*command, "--resume", file)[:2] == expected[:2]
 
 
 def test_the_names_on_the_command_line_are_those_of_the_package():

@@ -51,6 +51,7 @@ def made(folder: Path) -> int:
     return sum(1 for _ in folder.glob("runs_first_4/**/*.json"))
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, undisturbed):
     chance = random.Random(6)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -77,7 +78,8 @@ class Stopped(BaseException):
     """What stops a table at a write."""
 
 
-@pytest.mark.parametrize("write", [1, 2, 3, 13, 14, 30])
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [1, 2, 13, 30])
 @pytest.mark.parametrize("renamed", [False, True])
 def test_stopped_at_a_write_it_ends_in_the_same_bytes(tmp_path, undisturbed, monkeypatch, write, renamed):
     count, original = iter(range(1, 10_000)), runs.replace

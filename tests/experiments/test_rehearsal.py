@@ -29,7 +29,7 @@ from pyterrier_taskarith.data._collection import Collection
 from tests.experiments._small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = ["DistilBERT", "T5-base", "Llama-2-7B"]  # a system of each scorer
+FAMILIES = ["DistilBERT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("T5-base", "Llama-2-7B"))]
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,11 @@ def folder(tmp_path_factory):
 
 @pytest.mark.java
 @pytest.mark.parametrize(("name", "titles"), [
-    ("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
+    pytest.param("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"],
+                 marks=pytest.mark.slow),
     ("table2", ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
-    ("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
-    ("layers", ["T5-Large: layers, α = "]),
+    pytest.param("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"], marks=pytest.mark.slow),
+    pytest.param("layers", ["T5-Large: layers, α = "], marks=pytest.mark.slow),
 ])
 def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, name, titles):
     command = [sys.executable, "-m", f"experiments.{name}", "--rehearse", "--folder", str(folder), "--device", "cpu"]

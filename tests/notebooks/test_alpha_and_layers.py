@@ -41,6 +41,7 @@ def check(notebook, *, queries: int, few: int, held_out: int, alphas: int) -> No
     assert f"{smaller} of 4 gains are smaller on the test queries." in text
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_queries(tmp_path):

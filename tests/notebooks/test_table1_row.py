@@ -63,6 +63,7 @@ def rows(text: str) -> list[list[str]]:
     return [row for row in found if row]
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_queries(tmp_path):

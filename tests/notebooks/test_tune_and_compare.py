@@ -21,6 +21,7 @@ def check(notebook) -> None:
     assert "Wilcoxon" in text and "bootstrap" in text
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_queries(tmp_path):

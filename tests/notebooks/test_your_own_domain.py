@@ -35,6 +35,7 @@ def check(notebook) -> None:
         assert tuple(rows) == systems
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_modules(tmp_path):
