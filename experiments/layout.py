@@ -8,11 +8,9 @@ import pandas as pd
 from experiments.measuring import Measured
 from experiments.paper import BASE, BM25, DOMAIN, FIXED, RANKER, TUNED, Figures
 from experiments.protocol import MEASURES, READINGS
-from pyterrier_taskarith.evaluation import _formats
+from pyterrier_taskarith.evaluation import highest
 from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal
 
-FORMATS = {"text": _formats.to_text, "markdown": _formats.to_markdown, "latex": _formats.to_latex,
-           "html": _formats.to_html}
 NOTHING = "—"
 #: The variants as the paper calls them.
 CALLED = {BM25: "", BASE: "Θ_0: pre-trained", DOMAIN: "Θ_D: domain-specific", RANKER: "Θ_T: MS-MARCO",
@@ -126,6 +124,5 @@ def curves_table(ours: pd.DataFrame, theirs: pd.DataFrame, reading: str) -> Tabl
 def _cell(figures: Figures, system: str, variant: str, dataset: str, label: str) -> Cell:
     value = figures.value(system, variant, dataset, label)
     rivals = [figures.value(system, other, dataset, label) for other in CALLED]
-    best = max((rival for rival in rivals if not math.isnan(rival)), default=math.inf)
-    bold = variant != BM25 and value >= best - 1e-9
+    bold = variant != BM25 and bool(highest(rivals)[list(CALLED).index(variant)])
     return Cell(number(value), bold=bold, star=figures.starred(system, variant, dataset, label))

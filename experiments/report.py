@@ -4,9 +4,7 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from experiments.layout import FORMATS
-from pyterrier_taskarith.evaluation import latex, markdown
-from pyterrier_taskarith.evaluation.tables import Table
+from pyterrier_taskarith.evaluation.tables import FORMATS, Table, latex, markdown
 
 
 @dataclass(frozen=True, repr=False)

@@ -18,15 +18,9 @@ BM25        .500
 
 from pyterrier_taskarith.evaluation._compare import compare, from_experiment
 from pyterrier_taskarith.evaluation._comparison import Comparison
-from pyterrier_taskarith.evaluation._escape import latex, markdown
-from pyterrier_taskarith.evaluation._evidence import read_evidence, setting_means
-from pyterrier_taskarith.evaluation._formats import to_html, to_latex, to_markdown, to_text
-from pyterrier_taskarith.evaluation._intervals import INTERVALS, mean_interval
 from pyterrier_taskarith.evaluation._measures import make_evaluator, parse_measures
-from pyterrier_taskarith.evaluation._plots_heat import plot_grid
-from pyterrier_taskarith.evaluation._procedure import percent
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE, highest
+from pyterrier_taskarith.evaluation._significance import INTERVALS, MEAN_TOLERANCE, highest, mean_interval
+from pyterrier_taskarith.evaluation.plots import plot_grid
 
-__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "compare", "from_experiment", "highest", "latex",
-           "make_evaluator", "markdown", "mean_interval", "parse_measures", "percent", "plot_grid", "read_evidence",
-           "setting_means", "to_html", "to_latex", "to_markdown", "to_text"]
+__all__ = ["Comparison", "INTERVALS", "MEAN_TOLERANCE", "compare", "from_experiment", "highest", "make_evaluator",
+           "mean_interval", "parse_measures", "plot_grid"]

@@ -9,8 +9,8 @@ import pandas as pd
 from ir_measures import Measure
 
 from pyterrier_taskarith.data import checked_topics, first_few, query_texts
-from pyterrier_taskarith.evaluation._assemble import assemble
-from pyterrier_taskarith.evaluation._comparison import Comparison
+from pyterrier_taskarith.errors import DataError, TaskArithError, WrongTypeError
+from pyterrier_taskarith.evaluation._comparison import Comparison, assemble
 from pyterrier_taskarith.evaluation._evaluate import System, evaluate, named_systems
 from pyterrier_taskarith.evaluation._measures import parse_measures
 from pyterrier_taskarith.evaluation._procedure import Procedure
@@ -121,25 +121,25 @@ def from_experiment(
     Raises:
         ValueError: A missing column, two values for one system, query and measure, or none for one that another system
             has; and the errors of `compare`.
-        TypeError: `frame` is no DataFrame.
+        TypeError: `frame` is not a DataFrame.
     """
     columns = ["name", "qid", "measure", "value"]
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"frame is a {type(frame).__name__}: give the per-query DataFrame of pt.Experiment"
-                        '(..., perquery=True); of perquery="both" that is .perquery')
+        raise WrongTypeError(f"frame is a {type(frame).__name__}: give the per-query DataFrame of pt.Experiment"
+                             '(..., perquery=True); of perquery="both" that is .perquery')
     if missing := [column for column in columns if column not in frame.columns]:
-        raise ValueError(f"frame lacks column {first_few(missing)}: it has {list(frame.columns)}; run pt.Experiment "
-                         "with perquery=True and without baseline=")
+        raise DataError(f"frame lacks column {first_few(missing)}: it has {list(frame.columns)}; run pt.Experiment "
+                        "with perquery=True and without baseline=")
     per_query = frame[columns].rename(columns={"name": "system"}).astype({"qid": str})
     if (repeated := per_query.duplicated(["system", "qid", "measure"])).any():
         first = per_query[repeated].iloc[0]
-        raise ValueError(f"system {first['system']!r} has two values of {first['measure']} for query {first['qid']!r}: "
-                         "do two systems of the experiment have the same name?")
+        raise DataError(f"system {first['system']!r} has two values of {first['measure']} for query {first['qid']!r}: "
+                        "do two systems of the experiment have the same name?")
     judged = per_query.groupby("qid")["value"].transform("count") > 0
     n_unjudged = per_query.loc[~judged, "qid"].nunique()
     per_query = per_query[judged]
     if per_query.empty:
-        raise ValueError("frame has no values: none of its queries has judgements")
+        raise DataError("frame has no values: none of its queries has judgements")
 
     found = list(per_query["system"].unique())
     chosen = _checked_baselines(baselines, found)
@@ -152,23 +152,23 @@ def from_experiment(
 
 def _checked_baselines(baselines: str | Sequence[str] | None, systems: list[str]) -> tuple[str, ...]:
     if len(systems) < 2:
-        raise ValueError(f"there is nothing to compare: {len(systems)} system given ({first_few(systems)}), at least a "
-                         "baseline and another are needed")
+        raise TaskArithError(f"there is nothing to compare: {len(systems)} system given ({first_few(systems)}), at "
+                             "least a baseline and another are needed")
     if baselines is None:
         if len(systems) > 2:
-            raise ValueError(f"which of the {len(systems)} systems are baselines? "
-                             f"Name them: baselines=[{systems[0]!r}, …]")
+            raise TaskArithError(f"which of the {len(systems)} systems are baselines? "
+                                 f"Name them: baselines=[{systems[0]!r}, …]")
         return (systems[0],)
     chosen = (baselines,) if isinstance(baselines, str) else tuple(baselines)
     if not chosen:
-        raise ValueError(f"baselines is empty: name at least one of {', '.join(map(repr, systems))}")
+        raise TaskArithError(f"baselines is empty: name at least one of {', '.join(map(repr, systems))}")
     for position, name in enumerate(chosen):
         if name not in systems:
-            raise ValueError(f"unknown baseline {name!r}: the systems are {', '.join(map(repr, systems))}")
+            raise TaskArithError(f"unknown baseline {name!r}: the systems are {', '.join(map(repr, systems))}")
         if name in chosen[:position]:
-            raise ValueError(f"baseline {name!r} is named twice")
+            raise TaskArithError(f"baseline {name!r} is named twice")
     if len(chosen) == len(systems):
-        raise ValueError("every system is a baseline, so there is none to test: leave out of baselines what is new")
+        raise TaskArithError("every system is a baseline, so there is none to test: leave out of baselines what is new")
     return chosen
 
 
@@ -177,5 +177,5 @@ def _procedure(n_tested: int, test: str, correction: str | None, n_comparisons: 
     n = n_tested if n_comparisons is None else n_comparisons
     procedure = Procedure(test, correction, n, confidence, resamples, seed, interval)
     if correction == "holm" and n < n_tested:
-        raise ValueError(f"n_comparisons={n} is fewer than the {n_tested} systems tested: Holm ranks all of them")
+        raise TaskArithError(f"n_comparisons={n} is fewer than the {n_tested} systems tested: Holm ranks all of them")
     return procedure

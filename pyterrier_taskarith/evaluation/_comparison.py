@@ -1,20 +1,29 @@
-"""What a comparison found."""
+"""What a comparison found, and how it is made from one value per system, query and measure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from pyterrier_taskarith.evaluation import _formats
-from pyterrier_taskarith.evaluation._plots_differences import plot_differences
+from pyterrier_taskarith.data import first_few
+from pyterrier_taskarith.errors import DataError, TaskArithError
 from pyterrier_taskarith.evaluation._procedure import Procedure
-from pyterrier_taskarith.evaluation._queries import pair_of, queries_table
-from pyterrier_taskarith.evaluation._words import conclusion
-from pyterrier_taskarith.evaluation.tables import Table, means_table, tests_table
+from pyterrier_taskarith.evaluation._report import conclusion, means_table, tests_table
+from pyterrier_taskarith.evaluation._significance import highest, paired_comparison
+from pyterrier_taskarith.evaluation.plots import plot_differences
+from pyterrier_taskarith.evaluation.tables import Table, to_html, to_latex, to_markdown, to_text
+
+TEST_COLUMNS = ["system", "measure", "baseline", "difference", "ci_low", "ci_high", "statistic", "p", "p_corrected",
+                "significant", "wins", "ties", "losses", "effect_size"]
+#: Which queries come first -> the key to sort the differences by, ascending.
+ORDERS: dict[str, Callable[[pd.Series], pd.Series]] = {
+    "best": lambda differences: -differences, "worst": lambda differences: differences,
+    "changed": lambda differences: -differences.abs()}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -45,30 +54,27 @@ class Comparison:
     texts: pd.Series | None = None
 
     def to_text(self, *, details: bool = False) -> str:
-        """The table as plain text, in columns that line up.
+        """Returns the table as plain text, in columns that line up.
 
         Args:
             details: Add a second table, of the tests: difference, interval, p values, wins/ties/losses, effect size.
-
-        Returns:
-            Lines without trailing spaces.
         """
-        return "\n\n".join(map(_formats.to_text, self._tables(details)))
+        return "\n\n".join(map(to_text, self._tables(details)))
 
     def to_markdown(self, *, details: bool = False) -> str:
-        """The table in GitHub's Markdown, the best of each measure in bold; `details` as in `to_text`."""
-        return "\n\n".join(map(_formats.to_markdown, self._tables(details)))
+        """Returns the table in GitHub's Markdown, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n\n".join(map(to_markdown, self._tables(details)))
 
     def to_latex(self, *, details: bool = False) -> str:
-        """The table in LaTeX for the package booktabs, the best of each measure in bold; `details` as in `to_text`."""
-        return "\n\n".join(map(_formats.to_latex, self._tables(details)))
+        """Returns the table in LaTeX for booktabs, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n\n".join(map(to_latex, self._tables(details)))
 
     def to_html(self, *, details: bool = False) -> str:
-        """The table in HTML, the best of each measure in bold; `details` as in `to_text`."""
-        return "\n".join(map(_formats.to_html, self._tables(details)))
+        """Returns the table in HTML, the best of each measure in bold; `details` as in `to_text`."""
+        return "\n".join(map(to_html, self._tables(details)))
 
     def in_words(self, measures: Sequence[str] | None = None) -> str:
-        """One sentence: which systems are significantly better or worse than the best baseline, and in what.
+        """Returns one sentence: which systems are significantly better or worse than the best baseline, and in what.
 
         Args:
             measures: The labels to speak of; None: all.
@@ -78,12 +84,13 @@ class Comparison:
         """
         unknown = [label for label in measures or () if label not in self.means.columns]
         if unknown:
-            raise ValueError(f"the comparison has no measure {unknown}; it has {list(self.means.columns)}")
-        return conclusion(self, measures)
+            raise TaskArithError(f"the comparison has no measure {unknown}; it has {list(self.means.columns)}")
+        tests = self.tests if measures is None else self.tests[self.tests["measure"].isin(measures)]
+        return conclusion(tests, self.procedure, self.n_queries)
 
     def queries(self, system: str | None = None, measure: str | None = None, *, baseline: str | None = None,
                 first: Literal["best", "worst", "changed"] = "best") -> pd.DataFrame:
-        """One measure query by query: where a system gains on its baseline, and where it loses.
+        """Returns one measure query by query: where a system gains on its baseline, and where it loses.
 
         Args:
             system: Whose difference to show; None: the tested system with the highest mean in that measure.
@@ -99,7 +106,17 @@ class Comparison:
         Raises:
             ValueError: A name that the comparison does not have, or an unknown order.
         """
-        return queries_table(self, pair_of(self, system, measure, baseline), first)
+        if first not in ORDERS:
+            raise TaskArithError(f"first={first!r}: choose one of {', '.join(map(repr, ORDERS))}")
+        system, measure, baseline = self._pair(system, measure, baseline)
+        table = self._values(measure)
+        if taken := [name for name in ("query", "difference") if name in table.columns]:
+            raise DataError(f"a system is called {taken[0]!r}, as a column of this table is: give it another name")
+        table["difference"] = table[system] - table[baseline]
+        if self.texts is not None:
+            table.insert(0, "query", self.texts.reindex(table.index))
+        # Stable, so that queries of equal difference stay in the order of their ids.
+        return table.sort_values("difference", kind="stable", key=ORDERS[first])
 
     def plot_differences(self, system: str | None = None, measure: str | None = None, *, baseline: str | None = None,
                          title: str | None = None, path: str | Path | None = None) -> Any:  # noqa: ANN401 - optional
@@ -119,10 +136,42 @@ class Comparison:
             ValueError: A name that the comparison does not have.
             ImportError: If matplotlib is not installed.
         """
-        return plot_differences(self, pair_of(self, system, measure, baseline), title=title, path=path)
+        system, measure, baseline = self._pair(system, measure, baseline)
+        values, tests = self._values(measure), self.tests
+        row = tests[(tests["system"] == system) & (tests["measure"] == measure) & (tests["baseline"] == baseline)]
+        tested = len(row) and row["ci_low"].notna().all()
+        interval = (*row[["ci_low", "ci_high"]].iloc[0], self.procedure.interval_confidence) if tested else None
+        return plot_differences(values[system] - values[baseline], system=system, baseline=baseline, measure=measure,
+                                interval=interval, title=title, path=path)
+
+    def _pair(self, system: str | None, measure: str | None, baseline: str | None) -> tuple[str, str, str]:
+        """Returns system, measure and baseline, with those that are None filled in."""
+        measure = str(self.means.columns[0]) if measure is None else measure
+        if measure not in self.means.columns:
+            raise TaskArithError(f"the comparison has no measure {measure!r}; it has {list(self.means.columns)}")
+        for name in (system, baseline):
+            if name is not None and name not in self.means.index:
+                raise TaskArithError(f"the comparison has no system {name!r}; it has {list(self.means.index)}")
+        tests = self.tests[self.tests["measure"] == measure]
+        if system is None:
+            tested = self.means.loc[tests["system"], measure]
+            system = str(tested.index[highest(tested)][0])
+        if baseline is None:
+            baseline = str(tests["baseline"].iloc[0])
+        if system == baseline:
+            raise TaskArithError(f"{system!r} would be held against itself in {measure}: name another system= or "
+                                 "baseline=")
+        return system, measure, baseline
+
+    def _values(self, measure: str) -> pd.DataFrame:
+        """Returns one measure as a table: queries (index qid) by systems, float64."""
+        rows = self.per_query[self.per_query["measure"] == measure]
+        table = rows.pivot(index="qid", columns="system", values="value")[list(self.means.index)]
+        return table.rename_axis(columns=None)
 
     def _tables(self, details: bool) -> list[Table]:
-        return [means_table(self), tests_table(self)] if details else [means_table(self)]
+        means = means_table(self.means, self.tests, self.procedure, self.baselines, self.n_queries, self.n_unjudged)
+        return [means, tests_table(self.tests, self.procedure)] if details else [means]
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -131,3 +180,65 @@ class Comparison:
         return self.to_text()
 
     __repr__ = __str__
+
+
+def assemble(
+    per_query: pd.DataFrame,
+    systems: Sequence[str],
+    measures: Sequence[str],
+    baselines: tuple[str, ...],
+    procedure: Procedure,
+    n_unjudged: int,
+    texts: pd.Series | None = None,
+) -> Comparison:
+    """Compares systems on values that are already there.
+
+    Args:
+        per_query: Columns system, qid, measure, value; no system, query and measure twice.
+        systems: Names, in the order of the table's rows.
+        measures: Labels, in the order of the table's columns.
+        baselines: Names of the baselines; all other systems are tested against the best of them in each measure.
+        procedure: How they are tested.
+        n_unjudged: Queries that were left out, for the table's notes.
+        texts: qid → text of the query, where known.
+
+    Returns:
+        The comparison. Queries are aligned by their ids; nothing depends on the order of the rows.
+
+    Raises:
+        ValueError: A system lacks a value that others have.
+    """
+    # Columns (measure, system), one row per query.
+    values = per_query.pivot(index="qid", columns=["measure", "system"], values="value").sort_index()
+    values = values.reindex(columns=pd.MultiIndex.from_product([measures, systems], names=["measure", "system"]))
+    for measure, system in values.columns:
+        if (absent := values[measure, system].isna()).any():
+            raise DataError(f"system {system!r} has no value of {measure} for {absent.sum()} of {len(values)} queries "
+                            f"({first_few(values.index[absent])}): evaluate all systems on the same queries")
+    means = values.mean().unstack("measure").loc[list(systems), list(measures)]
+    tests = pd.concat([_tests(values[measure], means[measure], measure, baselines, procedure) for measure in measures],
+                      ignore_index=True)
+    return Comparison(means, _tidy(values, systems, measures), tests, baselines, procedure, len(values), n_unjudged,
+                      texts)
+
+
+def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tuple[str, ...],
+           procedure: Procedure) -> pd.DataFrame:
+    """Tests every other system against the best baseline; `values` are queries × systems in one measure."""
+    best = baselines[int(highest(means[list(baselines)]).argmax())]
+    reference = values[best].to_numpy(np.float64)
+    tested = [name for name in values.columns if name not in baselines]
+    results = [paired_comparison(values[name].to_numpy(np.float64), reference, test=procedure.test,
+                                 level=procedure.interval_confidence, resamples=procedure.resamples,
+                                 seed=procedure.seed, interval=procedure.interval) for name in tested]
+    frame = pd.DataFrame([result._asdict() for result in results])
+    corrected = procedure.correct(frame["p"].to_numpy(np.float64))
+    return frame.assign(system=tested, measure=measure, baseline=best, p_corrected=corrected,
+                        significant=corrected < procedure.alpha)[TEST_COLUMNS]
+
+
+def _tidy(values: pd.DataFrame, systems: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
+    parts = [pd.DataFrame({"system": system, "qid": values.index, "measure": measure,
+                           "value": values[measure, system].to_numpy(np.float64)})
+             for system in systems for measure in measures]
+    return pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ import pyterrier as pt
 from ir_measures import Measure
 
 from pyterrier_taskarith.data import checked_qrels, checked_run, checked_topics, first_few
+from pyterrier_taskarith.errors import DataError, WrongTypeError
 from pyterrier_taskarith.evaluation._measures import make_evaluator
 
 System: TypeAlias = pd.DataFrame | pt.Transformer
@@ -27,24 +28,24 @@ def named_systems(systems: Mapping[str, System] | Sequence[tuple[str, System]]) 
 
     Raises:
         ValueError: Two systems of the same name, or an empty name.
-        TypeError: Not a mapping or pairs, a name that is no string, a system that is neither run nor transformer.
+        TypeError: Not a mapping or pairs, a name that is not a string, a system that is neither run nor transformer.
     """
     pairs = list(systems.items()) if isinstance(systems, Mapping) else list(systems)
     named: dict[str, System] = {}
     for pair in pairs:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise TypeError("systems must be a dict of name: system or a list of (name, system) pairs, "
-                            f"but it holds a {type(pair).__name__}")
+            raise WrongTypeError("systems must be a dict of name: system or a list of (name, system) pairs, "
+                                 f"but it holds a {type(pair).__name__}")
         name, system = pair
         if not isinstance(name, str):
-            raise TypeError(f"system name {name!r} is a {type(name).__name__}: names are strings")
+            raise WrongTypeError(f"system name {name!r} is a {type(name).__name__}: names are strings")
         if not name.strip():
-            raise ValueError("a system has an empty name: every row of the table needs one")
+            raise DataError("a system has an empty name: every row of the table needs one")
         if name in named:
-            raise ValueError(f"two systems are called {name!r}: give each a name of its own")
+            raise DataError(f"two systems are called {name!r}: give each a name of its own")
         if not isinstance(system, pd.DataFrame | pt.Transformer):
-            raise TypeError(f"system {name!r} is a {type(system).__name__}: "
-                            "give a run (DataFrame with qid, docno, score) or a PyTerrier transformer")
+            raise WrongTypeError(f"system {name!r} is a {type(system).__name__}: "
+                                 "give a run (DataFrame with qid, docno, score) or a PyTerrier transformer")
         named[name] = system
     return named
 
@@ -84,11 +85,11 @@ def evaluate(
     if topics is not None:
         kept = qrels[qrels["qid"].isin(asked)]
         if kept.empty:
-            raise ValueError(f"no query of topics ({first_few(queries['qid'])}) has judgements in qrels, "
-                             f"which is about {first_few(qrels['qid'].unique())}: are both of one test collection?")
+            raise DataError(f"no query of topics ({first_few(queries['qid'])}) has judgements in qrels, "
+                            f"which is about {first_few(qrels['qid'].unique())}: are both of one test collection?")
         qrels = kept
     elif transformers := [name for name, system in systems.items() if isinstance(system, pt.Transformer)]:
-        raise ValueError(f"system {first_few(transformers)} is a transformer, which needs queries to run: give topics=")
+        raise DataError(f"system {first_few(transformers)} is a transformer, which needs queries to run: give topics=")
     judged = set(qrels["qid"])
     # Before any transformer runs, so that a measure nobody computes costs no retrieval.
     evaluator = make_evaluator(measures, qrels)
@@ -100,8 +101,8 @@ def evaluate(
         run = checked_run(name, system if isinstance(system, pd.DataFrame) else system(queries.copy()))
         found = set(run["qid"])
         if not found & judged:
-            raise ValueError(f"the run of system {name!r} has none of the {len(judged)} judged queries: it is about "
-                             f"{first_few(sorted(found))}, the judgements about {first_few(sorted(judged))}")
+            raise DataError(f"the run of system {name!r} has none of the {len(judged)} judged queries: it is about "
+                            f"{first_few(sorted(found))}, the judgements about {first_few(sorted(judged))}")
         retrieved |= found
         rows += [(name, metric.query_id, measures[metric.measure], float(metric.value))
                  for metric in evaluator.iter_calc(pt.model.to_ir_measures(run))]

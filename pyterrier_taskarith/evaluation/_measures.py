@@ -13,6 +13,8 @@ from ir_measures import Measure
 from ir_measures.providers import Evaluator
 from ir_measures.providers.fallback_provider import FallbackEvaluator
 
+from pyterrier_taskarith.errors import TaskArithError, WrongTypeError
+
 SPELLINGS = 'give an ir_measures object (nDCG@10), its name ("nDCG@10") or trec_eval\'s name ("ndcg_cut_10")'
 
 #: How trec_eval's names are written. ir_measures reads no further than it understands: "P_5x" would be P_5.
@@ -40,12 +42,12 @@ def parse_measures(measures: str | Measure | Iterable[str | Measure]) -> dict[Me
             _check_parameters(measure)
             label = given if isinstance(given, str) and len(parsed) == 1 else str(measure)
             if measure in labels:
-                raise ValueError(f"measure {measure} is given twice, as {labels[measure]!r} and {label!r}")
+                raise TaskArithError(f"measure {measure} is given twice, as {labels[measure]!r} and {label!r}")
             if label in labels.values():
-                raise ValueError(f"two measures are called {label!r}: give each a name of its own")
+                raise TaskArithError(f"two measures are called {label!r}: give each a name of its own")
             labels[measure] = label
     if not labels:
-        raise ValueError(f"no measures given: {SPELLINGS}")
+        raise TaskArithError(f"no measures given: {SPELLINGS}")
     return labels
 
 
@@ -72,7 +74,7 @@ def _parse(measure: str | Measure) -> list[Measure]:
     if isinstance(measure, Measure):
         return [measure]
     if not isinstance(measure, str):
-        raise TypeError(f"measure {measure!r} is a {type(measure).__name__}: {SPELLINGS}")
+        raise WrongTypeError(f"measure {measure!r} is a {type(measure).__name__}: {SPELLINGS}")
     if _TREC.fullmatch(measure):
         try:
             return ir_measures.parse_trec_measure(measure)
@@ -81,7 +83,7 @@ def _parse(measure: str | Measure) -> list[Measure]:
     try:
         return [ir_measures.parse_measure(measure)]
     except (NameError, ValueError) as error:
-        raise ValueError(f"unknown measure {measure!r}: {SPELLINGS}") from error
+        raise TaskArithError(f"unknown measure {measure!r}: {SPELLINGS}") from error
 
 
 def _check_parameters(measure: Measure) -> None:
@@ -89,11 +91,11 @@ def _check_parameters(measure: Measure) -> None:
         measure.validate_params()
     except AssertionError as error:
         # repr(measure) itself fails on parameters it does not know.
-        raise ValueError(f"measure {measure.NAME} with parameters {measure.params}: {error}") from error
+        raise TaskArithError(f"measure {measure.NAME} with parameters {measure.params}: {error}") from error
     cutoff = measure.params.get("cutoff", 1)
     if isinstance(cutoff, bool) or cutoff < 1:  # trec_eval would abort the whole process
-        raise ValueError(f"measure {measure} has the cutoff {cutoff}: it must be 1 or more")
+        raise TaskArithError(f"measure {measure} has the cutoff {cutoff}: it must be 1 or more")
     gains = measure.params.get("gains", {})
     if any(not isinstance(number, numbers.Integral) for number in (*gains, *gains.values())):
-        raise ValueError(f"measure {measure.NAME} with gains={gains}: gains give a whole number for each label, such "
-                         "as gains={1: 1, 2: 3}")
+        raise TaskArithError(f"measure {measure.NAME} with gains={gains}: gains give a whole number for each label, "
+                             "such as gains={1: 1, 2: 3}")

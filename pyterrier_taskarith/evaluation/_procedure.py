@@ -10,8 +10,9 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
-from pyterrier_taskarith.evaluation._intervals import INTERVALS
-from pyterrier_taskarith.evaluation._significance import TESTS
+from pyterrier_taskarith.errors import TaskArithError
+from pyterrier_taskarith.evaluation._significance import INTERVALS, TESTS
+from pyterrier_taskarith.evaluation.tables import percent
 
 
 def bonferroni(p: NDArray[np.float64], n_comparisons: int) -> NDArray[np.float64]:
@@ -88,27 +89,27 @@ class Procedure:
             ValueError: An unknown test or correction, or a number out of its range.
         """
         if self.test not in TESTS:
-            raise ValueError(f"unknown test {self.test!r}: choose one of {', '.join(map(repr, TESTS))}")
+            raise TaskArithError(f"unknown test {self.test!r}: choose one of {', '.join(map(repr, TESTS))}")
         if self.correction is not None and self.correction not in CORRECTIONS:
-            raise ValueError(f"unknown correction {self.correction!r}: choose one of "
-                             f"{', '.join(map(repr, CORRECTIONS))} or None")
+            raise TaskArithError(f"unknown correction {self.correction!r}: choose one of "
+                                 f"{', '.join(map(repr, CORRECTIONS))} or None")
         if self.interval not in INTERVALS:
-            raise ValueError(f"unknown interval {self.interval!r}: choose one of {', '.join(map(repr, INTERVALS))}")
+            raise TaskArithError(f"unknown interval {self.interval!r}: choose one of {', '.join(map(repr, INTERVALS))}")
         if not isinstance(self.confidence, Real) or not 0 < self.confidence < 1:
-            raise ValueError(f"confidence={self.confidence!r} is not between 0 and 1: 99 % is 0.99")
+            raise TaskArithError(f"confidence={self.confidence!r} is not between 0 and 1: 99 % is 0.99")
         for name in ("n_comparisons", "resamples"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name}={value!r} is not a whole number of at least 1")
+                raise TaskArithError(f"{name}={value!r} is not a whole number of at least 1")
         # The smallest p value that n draws can give is 1 / (n + 1).
         least = math.ceil((self.n_comparisons if self.correction else 1) / self.alpha)
         if self.test == "fisher" and self.resamples < least:
-            raise ValueError(f"resamples={self.resamples} is too few for the Fisher test to find anything significant "
-                             f"({self}): give at least {least}")
+            raise TaskArithError(f"resamples={self.resamples} is too few for the Fisher test to find anything "
+                                 f"significant ({self}): give at least {least}")
         # An end of an interval is read from the resamples beyond it: there must be some on either side.
         if INTERVALS[self.interval].drawn and self.resamples < 2 * least:
-            raise ValueError(f"resamples={self.resamples} is too few for {INTERVALS[self.interval].label} at "
-                             f"{percent(self.interval_confidence)}: give at least {2 * least}")
+            raise TaskArithError(f"resamples={self.resamples} is too few for {INTERVALS[self.interval].label} at "
+                                 f"{percent(self.interval_confidence)}: give at least {2 * least}")
 
     @property
     def alpha(self) -> float:
@@ -147,8 +148,3 @@ class Procedure:
         comparisons = f"{self.n_comparisons} comparison{'s' * (self.n_comparisons != 1)} in each measure"
         correction = f"{CORRECTIONS[self.correction].label} over" if self.correction else "uncorrected for"
         return f"{test}, {correction} {comparisons}, {percent(self.confidence)} confidence"
-
-
-def percent(fraction: float) -> str:
-    """Writes .99 as "99 %" and 1 − .01/3 as "99.667 %"."""
-    return f"{100 * fraction:.5g} %"

@@ -1,4 +1,4 @@
-"""Paired tests of two systems on the same queries: p value, interval of the mean difference, effect size."""
+"""Paired tests of two systems on the same queries, and confidence intervals of a mean over queries."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyterrier_taskarith.evaluation._intervals import mean_interval
-
-Differences = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 #: Means that differ by less are equal: their last bits depend on the order in which values are summed.
 MEAN_TOLERANCE = 1e-12
 
-# Sign assignments are drawn and summed this many numbers at a time, to bound memory.
+# Sign assignments and resamples are drawn and summed this many numbers at a time, to bound memory.
 CHUNK_NUMBERS = 4_000_000
 
 
@@ -52,22 +50,22 @@ class PairedTest:
     """
 
     label: str
-    run: Callable[[Differences, int, int], tuple[float, float]]
+    run: Callable[[Values, int, int], tuple[float, float]]
 
 
-def student_t(differences: Differences, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
+def student_t(differences: Values, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
     """Two-sided paired Student's t-test, the paper's (§3.1): `scipy.stats.ttest_rel`."""
     result = stats.ttest_1samp(differences, 0.0)
     return float(result.statistic), float(result.pvalue)
 
 
-def wilcoxon(differences: Differences, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
+def wilcoxon(differences: Values, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
     """Two-sided Wilcoxon signed-rank test, zero differences left out: `scipy.stats.wilcoxon`."""
     result = stats.wilcoxon(differences)
     return float(result.statistic), float(result.pvalue)
 
 
-def fisher_randomization(differences: Differences, resamples: int, seed: int) -> tuple[float, float]:
+def fisher_randomization(differences: Values, resamples: int, seed: int) -> tuple[float, float]:
     """Two-sided Fisher randomisation test of the mean difference.
 
     Under the null hypothesis the two systems' values of a query may be swapped, which turns the sign of the
@@ -106,8 +104,76 @@ TESTS = {
 }
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A kind of two-sided confidence interval of a mean.
+
+    Attributes:
+        label: What the notes call it.
+        run: (values, level, resamples, seed) → (low, high). It never sees values that are all equal.
+        drawn: Whether it draws resamples, so that their number and the seed matter.
+    """
+
+    label: str
+    run: Callable[[Values, float, int, int], tuple[float, float]]
+    drawn: bool
+
+    def described(self, resamples: int, seed: int) -> str:
+        """The label, and what it was drawn with."""
+        return f"{self.label} ({resamples:,} resamples of the queries, seed {seed})" if self.drawn else self.label
+
+
+def student(values: Values, level: float, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
+    """Student's t interval, which goes with the t-test: `scipy.stats.ttest_1samp`'s."""
+    interval = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    return float(interval.low), float(interval.high)
+
+
+def bca_bootstrap(values: Values, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    """The bias-corrected and accelerated bootstrap interval: `scipy.stats.bootstrap`.
+
+    Queries are drawn with replacement. It assumes no normal distribution, and may be lopsided where the differences
+    are. NaN where the resamples cannot tell (very few queries).
+
+    Source: Efron, "Better Bootstrap Confidence Intervals", Journal of the American Statistical Association, 1987.
+    """
+    result = stats.bootstrap((values,), np.mean, confidence_level=level, n_resamples=resamples, method="BCa",
+                             batch=max(1, CHUNK_NUMBERS // len(values)), rng=np.random.default_rng(seed))
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+INTERVALS = {
+    "t": Interval("Student's t intervals", student, drawn=False),
+    "bootstrap": Interval("BCa bootstrap intervals", bca_bootstrap, drawn=True),
+}
+
+
+def mean_interval(values: Values, *, interval: str, level: float, resamples: int = 0,
+                  seed: int = 0) -> tuple[float, float]:
+    """Returns the confidence interval of a mean.
+
+    Args:
+        values: One value for each query, shape (queries,), float64.
+        interval: A key of `INTERVALS`.
+        level: Confidence level, such as .99.
+        resamples: Resamples of the bootstrap.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        (low, high). Values that are all equal have no spread: both ends are that value; of one value, NaN.
+    """
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    if values.min() == values.max():
+        return float(values[0]), float(values[0])
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # SciPy warns where it then returns NaN, which is printed as "n/a".
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return INTERVALS[interval].run(values, level, resamples, seed)
+
+
 def paired_comparison(
-    system: Differences, baseline: Differences, *, test: str, level: float, resamples: int, seed: int,
+    system: Values, baseline: Values, *, test: str, level: float, resamples: int, seed: int,
     interval: str = "t",
 ) -> PairedResult:
     """Compares a system with a baseline, query by query.

@@ -1,16 +1,34 @@
-"""What the tables hold, whatever they are written in: means with best and star, and the tests behind the stars."""
+"""Tables in plain text, Markdown, LaTeX and HTML: the one table printer of the package and the experiments."""
 
 from __future__ import annotations
 
+import html
 import math
+import re
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pyterrier_taskarith.evaluation._procedure import percent
-from pyterrier_taskarith.evaluation._significance import MEAN_TOLERANCE
+STAR = "*"
 
-if TYPE_CHECKING:
-    from pyterrier_taskarith.evaluation._comparison import Comparison
+# Greek letters that LaTeX has commands for; the capitals that look Latin, and omicron, have none.
+_SMALL = ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi "
+          "psi omega").split()
+_CAPITAL = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+GREEK = {unicodedata.lookup(f"GREEK {case} LETTER {name.upper().replace('LAMBDA', 'LAMDA')}"): rf"\{name}"
+         for case, names in (("SMALL", _SMALL), ("CAPITAL", _CAPITAL)) for name in names}
+
+# A run of subscript digits, as in Θ₀.
+SUBSCRIPTS = {unicodedata.lookup(f"SUBSCRIPT {name}"): str(digit) for digit, name in
+              enumerate("ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split())}
+
+_LATEX_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+                  "′": "'", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+                  **{character: f"\\{character}" for character in "&%$#_{}"}}
+_SYMBOL = re.compile(rf"([{''.join(GREEK)}])(?:_([^\W_]+)|([{''.join(SUBSCRIPTS)}]+))?(['′]*)")
+# An underscore between letters starts no emphasis, brackets make a link only with a parenthesis after them, and & an
+# entity only with a semicolon after a word.
+_MARKDOWN_SPECIAL = re.compile(r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)|\](?=\()|&(?=#?\w+;)")
 
 
 @dataclass(frozen=True)
@@ -39,43 +57,84 @@ class Table:
     n_labels: int = 1
 
 
-def means_table(comparison: Comparison) -> Table:
-    """The paper's table: systems as rows, measures as columns, the best in bold, significant improvements starred."""
-    tests = comparison.tests
-    starred = set(tests.loc[tests["significant"] & (tests["difference"] > 0), ["system", "measure"]]
-                  .itertuples(index=False, name=None))
-    best = comparison.means.max() - MEAN_TOLERANCE
-    rows = tuple(
-        (Cell(one_line(system)), *(Cell(decimal(value), bool(value >= best[measure]), (system, measure) in starred)
-                                    for measure, value in means.items()))
-        for system, means in comparison.means.iterrows()
-    )
-    n = comparison.n_queries
-    notes = [f"* significantly better than {_baselines(comparison.baselines)}: {comparison.procedure}, "
-             f"{n} {'query' if n == 1 else 'queries'}."]
-    if left_out := comparison.n_unjudged:
-        notes.append(f"{left_out} {'query' if left_out == 1 else 'queries'} without judgements left out.")
-    return Table(("", *map(one_line, comparison.means.columns)), rows, tuple(notes))
+def to_text(table: Table) -> str:
+    """Plain text: columns that line up, digits under digits, stars in a place of their own."""
+    columns = []
+    for index, title in enumerate(table.header):
+        cells = [row[index] for row in table.rows]
+        starred = any(cell.star for cell in cells)
+        texts = [cell.text + (STAR if cell.star else " ") * starred for cell in cells]
+        width = max(map(display_width, [title + " " * starred, *texts]))
+        # The title stands over the digits, not over the star.
+        texts = [title + " " * starred, *texts]
+        padding = [" " * (width - display_width(text)) for text in texts]
+        is_label = index < table.n_labels
+        columns.append([text + pad if is_label else pad + text for text, pad in zip(texts, padding, strict=True)])
+    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    return "\n".join([*lines, *table.notes])
 
 
-def tests_table(comparison: Comparison) -> Table:
-    """The tests: mean difference to the best baseline, its interval, p values, wins/ties/losses, effect size."""
-    procedure = comparison.procedure
-    level = percent(procedure.interval_confidence)
-    header = ("", "measure", "best baseline", "difference", f"{level} interval", "p", "corrected p", "wins/ties/losses",
-              "d_z")
-    rows = tuple(
-        (Cell(one_line(test.system)), Cell(one_line(test.measure)), Cell(one_line(test.baseline)),
-         Cell(decimal(test.difference, sign=True), star=test.significant and test.difference > 0),
-         Cell(interval(test.ci_low, test.ci_high)), Cell(p_value(test.p)), Cell(p_value(test.p_corrected)),
-         Cell(f"{test.wins}/{test.ties}/{test.losses}"), Cell(decimal(test.effect_size, 2)))
-        for test in comparison.tests.itertuples()
-    )
-    share = f", {percent(procedure.confidence)} over all comparisons of a measure" if procedure.correction else ""
-    follows = "" if procedure.interval == "t" else "; the star follows the test, not the interval"
-    notes = (f"{procedure.interval_label} of the mean difference, at {level} each{share}{follows}; d_z: mean "
-             "difference over the standard deviation of the differences.",)
-    return Table(header, rows, notes, n_labels=3)
+def to_markdown(table: Table) -> str:
+    """GitHub's Markdown."""
+    def written(cell: Cell) -> str:
+        text = markdown(cell.text)
+        return (f"**{text}**" if cell.bold else text) + markdown(STAR) * cell.star
+
+    rule = ["---" if index < table.n_labels else "---:" for index in range(len(table.header))]
+    titles = [markdown(title) for title in table.header]
+    lines = [titles, rule, *([written(cell) for cell in row] for row in table.rows)]
+    # Two spaces at the end of a line: the next note starts a line of its own.
+    notes = "  \n".join(markdown(note) for note in table.notes)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}"
+
+
+def to_latex(table: Table) -> str:
+    """LaTeX with the rules of the package booktabs. Greek letters become mathematics, so any engine sets them."""
+    def written(cell: Cell) -> str:
+        text = latex(cell.text)
+        return (rf"\textbf{{{text}}}" if cell.bold else text) + STAR * cell.star
+
+    width = len(table.header)
+    rows = [" & ".join(map(written, row)) + r" \\" for row in table.rows]
+    # At the start of a row, after \\, LaTeX would take [ for an argument and * for a variant of the command.
+    rows = [f"{{}}{row}" if row.startswith(("[", "*")) else row for row in rows]
+    return "\n".join([
+        rf"\begin{{tabular}}{{{'l' * table.n_labels}{'r' * (width - table.n_labels)}}}",
+        r"\toprule",
+        " & ".join(map(latex, table.header)) + r" \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        "",
+        r"\medskip",
+        r"{\footnotesize\noindent",
+        *map(latex, table.notes),
+        r"\par}",
+    ])
+
+
+def to_html(table: Table) -> str:
+    """An HTML table, as notebooks show it."""
+    def written(cell: Cell, index: int) -> str:
+        text = html.escape(cell.text)
+        inner = (f"<b>{text}</b>" if cell.bold else text) + STAR * cell.star
+        return f'<th scope="row">{inner}</th>' if index == 0 else f"<td{aligned(index)}>{inner}</td>"
+
+    def aligned(index: int) -> str:
+        return ' style="text-align: left"' if index < table.n_labels else ' style="text-align: right"'
+
+    titles = "".join(f'<th scope="col"{aligned(index)}>{html.escape(title)}</th>'
+                     for index, title in enumerate(table.header))
+    rows = ["<tr>" + "".join(written(cell, index) for index, cell in enumerate(row)) + "</tr>" for row in table.rows]
+    notes = "<br>".join(html.escape(note) for note in table.notes)
+    return "\n".join(["<table>", f"<thead><tr>{titles}</tr></thead>", "<tbody>", *rows, "</tbody>", "</table>",
+                      f"<p>{notes}</p>"])
+
+
+#: Format -> what writes a table in it.
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}
 
 
 def one_line(given: object) -> str:
@@ -103,8 +162,45 @@ def interval(low: float, high: float) -> str:
     return "n/a" if math.isnan(low) else f"[{decimal(low, sign=True)}, {decimal(high, sign=True)}]"
 
 
-def _baselines(baselines: tuple[str, ...]) -> str:
-    names = [one_line(each) for each in baselines]
-    if len(names) == 1:
-        return names[0]
-    return f"the best of {', '.join(names[:-1])} and {names[-1]} in that measure"
+def percent(fraction: float) -> str:
+    """Writes .99 as "99 %" and 1 − .01/3 as "99.667 %"."""
+    return f"{100 * fraction:.5g} %"
+
+
+def markdown(text: str) -> str:
+    r"""Escapes what Markdown would take for markup.
+
+    >>> print(markdown("* a|b, Θ_T"))
+    \* a\|b, Θ_T
+    """
+    return _MARKDOWN_SPECIAL.sub(r"\\\g<0>", text)
+
+
+def latex(text: str) -> str:
+    r"""Escapes what LaTeX would take for commands, and writes Greek symbols with their index as mathematics.
+
+    >>> print(latex("Θ_T & Θ' (α=.7), ndcg_cut_10"))
+    $\Theta_{T}$ \& $\Theta'$ ($\alpha$=.7), ndcg\_cut\_10
+    """
+    parts, end = [], 0
+    for symbol in _SYMBOL.finditer(text):
+        parts.append(_plain_latex(text[end:symbol.start()]))
+        letter, index, digits, primes = symbol.groups()
+        index = index or "".join(SUBSCRIPTS[digit] for digit in digits or "")
+        parts.append(f"${GREEK[letter]}{f'_{{{index}}}' if index else ''}{primes.replace('′', chr(39))}$")
+        end = symbol.end()
+    return "".join([*parts, _plain_latex(text[end:])])
+
+
+def display_width(text: str) -> int:
+    """Columns that a text takes in a terminal: combining marks none, East Asian wide characters two.
+
+    >>> display_width("Θ_T"), display_width("Θ̂'"), display_width("検索")
+    (3, 2, 4)
+    """
+    return sum(0 if unicodedata.category(character) in ("Mn", "Me", "Cf") else
+               2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _plain_latex(text: str) -> str:
+    return "".join(_LATEX_SPECIAL.get(character, character) for character in text)

@@ -6,9 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.evaluation import percent, to_html, to_latex, to_markdown, to_text
 from pyterrier_taskarith.evaluation.plots import finished, pyplot
-from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal, interval, one_line
+from pyterrier_taskarith.evaluation.tables import (
+    Cell,
+    Table,
+    decimal,
+    interval,
+    one_line,
+    percent,
+    to_html,
+    to_latex,
+    to_markdown,
+    to_text,
+)
 
 #: The systems that groups are compared with.
 EVERYWHERE, NOWHERE = "α everywhere", "α = 0 (Θ_T)"

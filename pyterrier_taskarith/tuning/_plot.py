@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.evaluation import INTERVALS, mean_interval, percent, read_evidence, setting_means
-from pyterrier_taskarith.evaluation.plots import finished, pyplot
+from pyterrier_taskarith.evaluation import INTERVALS, mean_interval
+from pyterrier_taskarith.evaluation.plots import finished, pyplot, read_evidence, setting_means
+from pyterrier_taskarith.evaluation.tables import percent
 
 #: Of the bootstrap that a band may be made by.
 RESAMPLES, SEED = 10_000, 42

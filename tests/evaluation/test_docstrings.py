@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["pyterrier_taskarith.evaluation", "pyterrier_taskarith.evaluation._escape"])
+@pytest.mark.parametrize("module", ["pyterrier_taskarith.evaluation", "pyterrier_taskarith.evaluation.tables"])
 def test_examples_run(module):
     results = doctest.testmod(importlib.import_module(module))
     assert results.attempted and not results.failed

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyterrier_taskarith.evaluation import _intervals as intervals
-from pyterrier_taskarith.evaluation import compare
-from pyterrier_taskarith.evaluation._intervals import mean_interval
+from pyterrier_taskarith.evaluation import _significance, compare, mean_interval
 
 
 def bootstrap(values, level=.95, resamples=20_000, seed=1) -> tuple[float, float]:
@@ -52,11 +50,11 @@ def test_draws_repeat_with_the_seed_and_may_be_cut_into_batches(monkeypatch):
     values = np.random.default_rng(4).normal(size=30)
     whole = bootstrap(values)
     assert bootstrap(values) == whole != bootstrap(values, seed=2)
-    monkeypatch.setattr(intervals, "BATCH_NUMBERS", 3_000)
+    monkeypatch.setattr(_significance, "CHUNK_NUMBERS", 3_000)
     assert bootstrap(values) == pytest.approx(whole, abs=.02)
 
 
-@pytest.mark.parametrize("interval", intervals.INTERVALS)
+@pytest.mark.parametrize("interval", _significance.INTERVALS)
 def test_values_without_spread_have_an_interval_without_width(interval, recwarn):
     options = {"interval": interval, "level": .99, "resamples": 1000, "seed": 1}
     assert mean_interval(np.full(5, .25), **options) == (.25, .25)

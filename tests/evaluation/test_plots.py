@@ -131,8 +131,8 @@ def test_the_extra_that_is_named_brings_matplotlib():
     (lambda frame: frame[:0], ValueError, "evidence has no rows"),
     (lambda frame: frame.assign(measure="P@5"), ValueError, r"the sweep has no 'AP'; it has \['P@5'\]"),
     (lambda frame: pd.concat([frame, frame]), ValueError, "two values of AP for alpha 0.0, weight 0.0: if it is of"),
-    (lambda frame: frame.assign(alpha="bio"), ValueError, "column 'alpha' that are no numbers, such as 'bio'"),
-    (lambda frame: frame.assign(value=np.nan), ValueError, "column 'value' that are no numbers, such as nan"),
+    (lambda frame: frame.assign(alpha="bio"), ValueError, "column 'alpha' that are not numbers, such as 'bio'"),
+    (lambda frame: frame.assign(value=np.nan), ValueError, "column 'value' that are not numbers, such as nan"),
     (lambda frame: frame.to_dict(), TypeError, "evidence is a dict: give the DataFrame that sweep returns"),
 ])
 def test_frames_that_are_no_sweep_are_refused(evidence, change, error, message):
