@@ -1,13 +1,12 @@
-"""What suggest_alpha chooses without labels, and what that costs: python experiments/suggest_alpha.py.
+"""What suggest_alpha chooses without labels, and what that costs: python -m experiments.suggest_alpha.
 
 The demo's collection and models always; SciFact too where TASKARITH_SHARED names a folder with data/collections/scifact
-and models/{ranker,domain,base}. Writes results/suggest_alpha.md beside this file. The scorings of the true curve are
-kept in the package's cache folder, so that a run which was killed goes on.
+and models/{ranker,domain,base}. Writes results/suggest_alpha.md beside this file. With --cache, a run that was killed
+goes on.
 """
 
 import argparse
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,9 @@ import pandas as pd
 import pyterrier as pt
 from ir_measures import nDCG
 
+from experiments.suggestion import SUGGESTED, Suggestion, suggest_alpha
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith._files import home
 from pyterrier_taskarith.demo import demo_models, open_demo, versions
-from pyterrier_taskarith.tuning import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
 
 OUT = Path(__file__).parent / "results" / "suggest_alpha.md"
 MEASURE = nDCG @ 10
@@ -29,8 +27,7 @@ FIXED = (0.0, 0.3, 0.5, 1.0)
 NO_MEMORY = ("Θ_D saw docstrings of other packages only; those that share 13 consecutive words with this collection "
              "were left out of its training. B is sound here.")
 UNKNOWN = ("Θ_D was adapted to biomedical text without labels. It is not stated whether these abstracts were among "
-           "that text. If they were, B rewards memory: see the row without B, which is what `trained_on_corpus=True` "
-           "does.")
+           "that text. If they were, B rewards memory: see the row without B, A + C.")
 FOREIGN = "Θ_D was adapted to Python docstrings, and saw none of these abstracts: a vector of the wrong domain."
 
 
@@ -65,7 +62,7 @@ def cases() -> Iterator[Case]:
         yield Case("SciFact, packaged ranker, docstring vector", scifact, packaged, FOREIGN)
 
 
-def section(case: Case) -> str:
+def section(case: Case, cache: Path | None) -> str:
     """Returns the Markdown of one case."""
     data, first = open_demo(case.collection)
     # All queries of SciFact's folder are its 300 test queries, which open_demo would divide into halves.
@@ -75,31 +72,27 @@ def section(case: Case) -> str:
     run = first(topics)
     reranker = TaskArithReranker(**case.models, verbose=False)  # type: ignore[arg-type]
     print(f"{case.name}: {len(data.documents)} documents, {len(topics)} test queries", flush=True)
-    suggestions = suggest(reranker, data.documents, topics, pt.Transformer.from_df(run))
-    truth = curve(reranker.copy(cache=home() / "suggest_alpha"), run, topics, qrels)
+    suggestions = suggest(reranker, data.documents, run)
+    truth = curve(reranker.copy(cache=cache), run, topics, qrels)
     means = truth.mean(axis=1)
     main = next(iter(suggestions.values()))
     return "\n".join([
         f"## {case.name}", "", f"{len(data.documents)} documents, {len(topics)} test queries. {case.note}", "",
-        table(chosen(suggestions, means)), "", *(f"- {text}" for text in main.warnings), "",
+        table(chosen(suggestions, means)), "",
         f"The best α on the test queries is {means.idxmax():g}. The suggestion of the whole recipe, {main.alpha:g}, "
         f"against fixed values:", "", table(against(main.alpha, truth)), "", "The curves:", "",
         table(main.curve.assign(**{"true nDCG@10": means.to_numpy()}).map(lambda value: f"{value:.3f}")
               .assign(alpha=[f"{alpha:g}" for alpha in main.curve["alpha"]])), ""])
 
 
-def suggest(reranker: TaskArithReranker, documents: pd.DataFrame, topics: pd.DataFrame,
-            first: pt.Transformer) -> dict[str, Suggestion]:
-    """Returns the suggestions of the whole recipe and of its parts; the embeddings of the first serve the others."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SuggestionWarning)  # printed in the section
-        return {
-            "A + B + C: corpus and queries": suggest_alpha(reranker, documents, topics, first_stage=first),
-            "A + C: `trained_on_corpus=True`": suggest_alpha(reranker, documents, topics, first_stage=first,
-                                                             trained_on_corpus=True, verbose=False),
-            "A + B: no queries": suggest_alpha(reranker, documents, verbose=False),
-            "C: no corpus": suggest_alpha(reranker, None, topics, first_stage=first, verbose=False),
-        }
+def suggest(reranker: TaskArithReranker, documents: pd.DataFrame, run: pd.DataFrame) -> dict[str, Suggestion]:
+    """Returns the suggestions of the whole recipe and of its parts."""
+    return {
+        "A + B + C: corpus and queries": suggest_alpha(reranker, documents, run),
+        "A + C: Θ_D was trained on the corpus": suggest_alpha(reranker, documents, run, trained_on_corpus=True),
+        "A + B: no queries": suggest_alpha(reranker, documents, None),
+        "C: no corpus": suggest_alpha(reranker, None, run),
+    }
 
 
 def curve(reranker: TaskArithReranker, run: pd.DataFrame, topics: pd.DataFrame, qrels: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +113,7 @@ def chosen(suggestions: dict[str, Suggestion], means: pd.Series) -> pd.DataFrame
     for name, found in suggestions.items():
         again = float(found.curve["share"].to_numpy() @ loss.to_numpy())
         rows.append((name, ", ".join(map(str, found.queries.values())), f"{found.alpha:g}",
-                     f"{found.spread.deviation:.2f}", f"{found.spread.low:g} to {found.spread.high:g}",
+                     f"{found.deviation:.2f}", f"{found.low:g} to {found.high:g}",
                      f"{means[found.alpha]:.4f}", f"{loss[found.alpha]:.1f}", f"{again:.1f}"))
     return pd.DataFrame(rows, columns=["criteria", "queries of each", "α", "s.d.", "95 % interval", "nDCG@10",
                                        "loss × 1000", "mean loss over resamples × 1000"])
@@ -147,7 +140,7 @@ def table(frame: pd.DataFrame) -> str:
 HEAD = """\
 # α without labels
 
-`python experiments/suggest_alpha.py`: what `suggest_alpha` chose, and nDCG@10 of the re-ranker alone on the test
+`python -m experiments.suggest_alpha`: what `suggest_alpha` chose, and nDCG@10 of the re-ranker alone on the test
 queries, which were read for this report only (their words, without judgements, served criterion C). The loss is against
 the best α of 0, 0.1 … 1.2 *on the test queries*, which nobody could have known; it is × 1000. s.e.: standard error of
 the mean difference over queries. Over resamples: the loss averaged over what the bootstrap chose.
@@ -158,11 +151,10 @@ def main() -> None:
     """Runs every case and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help="the Markdown file (%(default)s)")
-    out = parser.parse_args().out
-    parts = [HEAD, *(section(case) for case in cases()), versions(), ""]
-    new = out.with_name(f".{out.name}.new")
-    new.write_text("\n".join(parts), encoding="utf-8")
-    new.replace(out)
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the scores of the true curve in this folder")
+    given = parser.parse_args()
+    parts = [HEAD, *(section(case, given.cache) for case in cases()), versions(), ""]
+    given.out.write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

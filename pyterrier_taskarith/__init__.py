@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from pyterrier_taskarith.tuning import (
         Ablation,
         AlphaCurve,
-        Suggestion,
         Tuned,
         TunedLayers,
         ablate,
         line_up,
         plot_ablation,
         plot_alpha,
-        suggest_alpha,
         sweep,
         tune,
         tune_each,
@@ -49,15 +47,15 @@ _NAMES = {
     "inspection": ("Inspection", "inspect_merge"),
     "reranker": ("TaskArithReranker",),
     "scorers": ("ScorerError",),
-    "tuning": ("Ablation", "AlphaCurve", "Suggestion", "Tuned", "TunedLayers", "ablate", "line_up", "plot_ablation",
-               "plot_alpha", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"),
+    "tuning": ("Ablation", "AlphaCurve", "Tuned", "TunedLayers", "ablate", "line_up", "plot_ablation",
+               "plot_alpha", "sweep", "tune", "tune_each", "tune_layers"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = ["Ablation", "AlphaCurve", "Checkpoint", "CheckpointError", "Comparison", "Inspection", "Merge", "MergeError",
-           "MergePlan", "MergedModel", "MinMax", "Mix", "ScorerError", "Suggestion", "TaskArithReranker", "TaskVector",
-           "Tuned", "TunedLayers", "ablate", "compare", "from_experiment", "inspect_merge", "line_up", "plot_ablation",
-           "plot_alpha", "plot_grid", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"]
+           "MergePlan", "MergedModel", "MinMax", "Mix", "ScorerError", "TaskArithReranker", "TaskVector", "Tuned",
+           "TunedLayers", "ablate", "compare", "from_experiment", "inspect_merge", "line_up", "plot_ablation",
+           "plot_alpha", "plot_grid", "sweep", "tune", "tune_each", "tune_layers"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Which α and which weight: the grid for one scoring per α, the best, α by layers, the curve, α without labels."""
+"""Which α and which weight: the grid for one scoring per α, the best, α by layers, the curve."""
 
 from pyterrier_taskarith.tuning._ablate import ablate
 from pyterrier_taskarith.tuning._ablation import Ablation, plot_ablation
@@ -9,11 +9,10 @@ from pyterrier_taskarith.tuning._layerwise import LAYER_ALPHAS, REUSE_BYTES, Tun
 from pyterrier_taskarith.tuning._line_up import BASELINES, FIRST_STAGE, FIXED, TUNED, line_up, tune_each
 from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve, kendall
 from pyterrier_taskarith.tuning._plot import plot_alpha
-from pyterrier_taskarith.tuning._suggest import SUGGESTED, Suggestion, SuggestionWarning, suggest_alpha
 from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS, sweep
 from pyterrier_taskarith.tuning._tune import Tuned, tune
 
 __all__ = ["ALPHAS", "Ablation", "AlphaCurve", "BASELINES", "Development", "FIRST_STAGE", "FIXED", "LAYER_ALPHAS",
-           "NODES", "ORDERS", "PREFERRED", "REUSE_BYTES", "SUGGESTED", "Suggestion", "SuggestionWarning", "TUNED",
-           "Tuned", "TunedLayers", "WEIGHTS", "ablate", "best_setting", "kendall", "layer_groups", "line_up",
-           "plot_ablation", "plot_alpha", "suggest_alpha", "sweep", "tune", "tune_each", "tune_layers"]
+           "NODES", "ORDERS", "PREFERRED", "REUSE_BYTES", "TUNED", "Tuned", "TunedLayers", "WEIGHTS", "ablate",
+           "best_setting", "kendall", "layer_groups", "line_up", "plot_ablation", "plot_alpha", "sweep", "tune",
+           "tune_each", "tune_layers"]

@@ -12,7 +12,6 @@ from pyterrier_taskarith import Mix, TaskArithReranker, tune
 from pyterrier_taskarith.data import _rows
 from pyterrier_taskarith.data._rows import portions
 from pyterrier_taskarith.data._texts import Texts
-from pyterrier_taskarith.tuning import suggest_alpha
 from testing import bert_triple, llama_triple, passages, t5_triple
 from tests._reranking import assert_scores_agree, frame, reranker
 
@@ -132,8 +131,6 @@ def test_mix_and_tune_need_no_texts_either(triple, documents):
         pd.testing.assert_frame_equal(found.evidence, expected.evidence)
     with pytest.raises(ValueError, match=r"the run lacks the columns \['text'\]"):
         tune(plain, ids(run), qrels, verbose=False)
-    with pytest.raises(ValueError, match=r"reranker\.copy\(text_loader=None\)"):
-        suggest_alpha(r, documents.documents)
 
 
 @pytest.mark.parametrize(("change", "error", "words"), [

@@ -13,7 +13,7 @@ from ._running import assert_shown, assert_whole, committed, outputs, printed, r
 NAME = "your_own_domain"
 PLOTS = ("plot_alpha(best",)
 TABLES = ("inspect_merge(r", "pd.DataFrame({name", "neural = compare", "mixed = compare", "pipeline.search(")
-SYSTEMS = ("BM25", "Θ_0", "Θ_D", "Θ_T", "Θ' (α = 1)", "Θ' (α tuned)", "Θ' (α suggested)")
+SYSTEMS = ("BM25", "Θ_0", "Θ_D", "Θ_T", "Θ' (α = 1)", "Θ' (α tuned)", "Θ' (α = .4)")
 
 
 def check(notebook) -> None:
@@ -25,8 +25,7 @@ def check(notebook) -> None:
     assert size.startswith("- MergeError: ") and "num_hidden_layers 2 and 1" in size
     assert weights.count("- warning: ") == 2 and "Is Θ_0 the model that Θ_D was made from?" in weights
     assert swapped.startswith("- warning: ") and "are Θ_D and Θ_0 swapped" in swapped
-    assert "tuned on 50 judged queries" in text and re.search(r"suggested α = .*, without labels", text)
-    assert len(re.findall(r"Θ' \(α (?:= 1|tuned|suggested)\) is (?:not )?(?:significantly|identical)", text)) == 5
+    assert len(re.findall(r"Θ' \(α (?:= 1|tuned|= .4)\) is (?:not )?(?:significantly|identical)", text)) == 5
     weight = re.search(r"^mixed with BM25: α = \S+, weight = (\S+): ", text, re.MULTILINE).group(1)
     assert f'Mix(pt.Artifact.load("tuned").reranker(), weight={weight})' in text
     for start, systems in (("neural = compare", SYSTEMS[1:]), ("mixed = compare", SYSTEMS[:-1])):
@@ -39,7 +38,7 @@ def check(notebook) -> None:
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_modules(tmp_path):
-    notebook = run(NAME, tmp_path, MODULES=["asyncio", "logging", "threading"], ALPHAS=[0, 0.5, 1], DOCUMENTS=20)
+    notebook = run(NAME, tmp_path, MODULES=["asyncio", "logging", "threading"], ALPHAS=[0, 0.5, 1])
     check(notebook)
     assert not list(tmp_path.iterdir())  # it leaves nothing behind
 
