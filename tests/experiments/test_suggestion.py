@@ -14,7 +14,7 @@ WORDS = "river stone garden copper winter lantern harbour meadow thunder violin 
 @pytest.mark.java
 def test_the_recipe_and_its_parts_suggest_an_alpha(tmp_path):
     random = np.random.default_rng(0)
-    texts = ["{} {} {}. {} {} {} {} {} {} {} near it. All is well.".format(*random.permutation(WORDS)[:10])
+    texts = ["The {} {} {}. A {} {} {} {} {} {} {} is there. All is well.".format(*random.choice(WORDS[:8], 10))
              for _ in range(24)]
     corpus = pd.DataFrame({"docno": [f"d{place}" for place in range(24)], "text": texts})
     run = pd.DataFrame([(f"q{q}", f"{WORDS[q]} {WORDS[q + 1]}", f"d{q + place}", texts[q + place], 12.0 - place)
