@@ -22,8 +22,8 @@ class Family:
 
     Attributes:
         prefix: What head models put before the backbone's names, with its dot; empty where they put nothing.
-        embedding: Canonical name of the token embedding; one row a token.
-        token_rows: Other canonical names with one row a token.
+        embedding: Canonical name of the token embedding; one row per token.
+        token_rows: Other canonical names with one row per token.
         tied: Name -> the canonical name it always equals.
         output: Name of the output matrix, which equals ``embedding`` when ``tie_word_embeddings`` holds.
         ties: Value of ``tie_word_embeddings`` where the configuration does not say.
@@ -85,7 +85,7 @@ def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
 def _causal() -> Family:
     """RankingGPT (Zhang et al., 2023).
 
-    What is relied upon: logits are the output matrix times the last hidden state, and positions are rotary.
+    This relies on it that logits are the output matrix times the last hidden state, and positions are rotary.
     """
     return Family("model.", embedding="embed_tokens.weight", output="lm_head.weight", ties=False,
                   token_rows=("lm_head.weight",), scorer="causal", prompt="Document: {text} Query:")

@@ -131,7 +131,7 @@ def bert_triple(
         normalize: adds a module that scales embeddings to length 1.
         max_seq_length: tokens the ranker reads of a text, at most 512.
         prompts: name to prompt, of the ranker.
-        transformer_path: where the ranker's transformer lies in its folder: "" or, in old models, "0_Transformer".
+        transformer_path: the ranker's transformer within its folder: "" or, in old models, "0_Transformer".
         prefixed_base: base and domain are masked language models with prefix and head; else bare models.
         pooler_in: roles whose file has a pooler (DistilBERT has none); masked models carry it as `bert.pooler.*`.
         legacy_names: `LayerNorm.gamma` and `.beta` instead of `.weight` and `.bias`.

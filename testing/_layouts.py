@@ -1,4 +1,4 @@
-"""How a state dict lies on disk: one file or shards with an index, safetensors or torch's pickles."""
+"""How a state dict is stored on disk: one file or shards with an index, safetensors or torch's pickles."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def _pieces(size: int) -> bytes:
     for row in range(len(content.pieces), size):
         content.pieces.add(piece=f"<unused_{row}>", score=worst - row)
     content.trainer_spec.vocab_size = size
-    return content.SerializeToString(deterministic=True)
+    written: bytes = content.SerializeToString(deterministic=True)
+    return written
 
 
 def _merges(vocab: Mapping[str, int]) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ _PARTS = {"lora_A.weight": "weight", "lora_B.weight": "weight", "lora_B.bias": "
           "lora_embedding_B": "weight", "lora_magnitude_vector": "weight",
           "token_adapter.trainable_tokens_delta": "weight"}
 _A, _B = "lora_A.weight", "lora_B.weight"
-#: model_type of those whose weights lie as (inputs, outputs), which PEFT looks up in the class.
+#: model_type of those whose weights are stored as (inputs, outputs), which PEFT looks up in the class.
 _CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 #: What PEFT puts between a module and its parameters.
 _WRAPPERS = ("base_layer", "token_adapter", "modules_to_save")
@@ -110,7 +110,7 @@ class AdaptedFile(WeightFile):
         return self._file.tensor(name) if change is None else self._adapter.tensor(change)
 
     def location(self, name: str) -> TensorLocation | None:
-        """Returns where a tensor lies that a file holds as it is."""
+        """Returns where on disk a tensor is that a file holds unchanged."""
         change = self._changes.get(name)
         if isinstance(change, str):
             return self._adapter.location(change)
@@ -228,7 +228,7 @@ class _Fit:
         """Refuses B·A on one of several matrices that the architecture holds as one: no one matrix is right for all.
 
         A masked model's embedding may be adapted: the output matrix it is tied to scores nothing in a re-ranker. Of an
-        undeclared family it is not known which matrix the output is, so none with a row a token may.
+        undeclared family it is not known which matrix the output is, so none with one row per token may.
         """
         alone = canonical(f"{module}.weight", self._family, tied=False)
         task = self._about.task_type

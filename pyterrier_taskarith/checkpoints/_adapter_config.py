@@ -41,7 +41,7 @@ class AdapterConfig:
         rank_pattern: Pattern of module names -> r.
         alpha_pattern: Pattern of module names -> lora_alpha.
         rslora: Whether the scale is alpha/√r, not alpha/r.
-        plain: Whether B·A is all that is done to a matrix, which lies as (outputs, inputs).
+        plain: Whether B·A is all that is done to a matrix, which is stored as (outputs, inputs).
         saved_modules: Names of modules that the adapter replaces.
     """
 
@@ -67,7 +67,7 @@ class AdapterConfig:
         return _of_pattern(self.alpha_pattern, module, self.alpha) / (math.sqrt(rank) if self.rslora else rank)
 
     def saves(self, name: str) -> bool:
-        """Returns whether a parameter is of a module that the adapter replaces or brings."""
+        """Returns whether a parameter is of a module that the adapter replaces or adds."""
         return any(f".{module}." in f".{name}" for module in self.saved_modules)
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint: canonical name -> tensor, with its configuration and tokenizer. Nothing is opened until asked."""
+"""A checkpoint: canonical name -> tensor, with its configuration and tokenizer. Files are opened when needed."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,11 +9,10 @@ import torch
 
 from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
-from pyterrier_taskarith.checkpoints._config import adapted_config, read_config, read_origin
+from pyterrier_taskarith.checkpoints._config import adapted_config, further_folders, read_config, read_origin
 from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._locate import Located, locate
-from pyterrier_taskarith.checkpoints._modules import further_folders
 from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
@@ -40,7 +39,8 @@ class Checkpoint:
             source: A hub id ``org/name[@revision]``, a folder, a weight file, or a checkpoint.
         """
         if not isinstance(source, str | Path | Checkpoint) or not str(source):
-            raise CheckpointError(f"{source!r} is no checkpoint: give a hub id org/name[@revision], a folder or a file")
+            raise CheckpointError(f"{source!r} is not a checkpoint: give a hub id org/name[@revision], a folder or a "
+                                  "file")
         self._mapped = 0
         self._compared: set[str] = set()
         self.source: str = source.source if isinstance(source, Checkpoint) else str(source)
@@ -109,10 +109,10 @@ class Checkpoint:
         """``config.json`` as written, unknown keys kept; an entry that the weights contradict is set right.
 
         That is ``tie_word_embeddings`` (see :func:`own_output`) and, of an adapter, what it changes of its base's
-        configuration: ``vocab_size``, and class and labels where it brings a classifier.
+        configuration: ``vocab_size``, and class and labels where it has a classifier.
 
         Raises:
-            CheckpointError: If it is absent, is no JSON object, states no known ``model_type``, or the weights are
+            CheckpointError: If it is absent, is not a JSON object, states no known ``model_type``, or the weights are
                 quantised.
         """
         config = dict(self._config)
@@ -191,9 +191,9 @@ class Checkpoint:
         return first
 
     def location(self, name: str) -> TensorLocation | None:
-        """Returns where on disk a parameter lies, for reading without mapping; None where that is not known.
+        """Returns where on disk a parameter is, for reading without mapping; None where that is not known.
 
-        It does where a safetensors file holds it as it is: not in a ``.bin``, nor where an adapter changes it.
+        It is known where a safetensors file holds it as it is: not in a ``.bin``, nor where an adapter changes it.
 
         Raises:
             KeyError: If the checkpoint has no such parameter.
@@ -222,7 +222,7 @@ class Checkpoint:
         return read_vocabulary(self.tokenizer_folder)
 
     def tokenizer(self) -> Any:  # noqa: ANN401 - transformers' tokenizers share no public base in 4.x and 5.x
-        """Returns the tokenizer, through transformers; code that a folder brings is not run.
+        """Returns the tokenizer, through transformers; code in the folder is never run.
 
         Raises:
             CheckpointError: If there is none in the folder.

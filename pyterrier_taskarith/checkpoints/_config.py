@@ -1,4 +1,4 @@
-"""The small files of a checkpoint: ``config.json``, with an adapter's changes, and ``taskarith.json`` of a merge."""
+"""The small files of a checkpoint: ``config.json``, ``modules.json`` of sentence-transformers, ``taskarith.json``."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import family_of
 
+#: Modules without weights.
+_WEIGHTLESS = ("Pooling", "Normalize")
 #: The file of a merged folder that says what it was made from.
 RECORD = "taskarith.json"
 #: Canonical names of a classifier's last matrix, one row a label.
@@ -19,26 +21,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Returns the ``config.json`` of a folder as written.
 
     Raises:
-        CheckpointError: If it is absent, is no JSON object, states no ``model_type`` that transformers knows, or says
-            that the weights are quantised.
+        CheckpointError: If it is absent, is not a JSON object, states no ``model_type`` that transformers knows, or
+            says that the weights are quantised.
     """
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json") from error
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no config.json") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON object ({error})") from error
+        raise CheckpointError(f"{path} is not a JSON object ({error})") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is no JSON object (but a {type(config).__name__})")
+        raise CheckpointError(f"{path} is not a JSON object (but a {type(config).__name__})")
     try:
         family_of(str(config.get("model_type")))
     except (KeyError, ValueError) as error:
         if config.get("auto_map"):
-            # As in transformers, code in the folder is of no interest where transformers has its own.
+            # As in transformers, code in the folder is not needed where transformers has its own.
             raise CheckpointError(f"{path} asks for code of its own (auto_map) for the model type "
                                   f"{config.get('model_type')!r}, which transformers does not have; code that a "
-                                  "checkpoint brings is never run here. Name a model of a known type, or update "
+                                  "checkpoint brings is never run. Name a model of a known type, or update "
                                   "transformers if it has got the type since") from error
         raise CheckpointError(f"{path} states no model_type that transformers knows "
                               f"(got {config.get('model_type')!r})") from error
@@ -80,3 +82,43 @@ def read_origin(root: Path) -> str | None:
         return next((str(source) for role, source, *_ in inputs if role == "Θ_T"), None)
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def transformer_folder(root: Path) -> Path:
+    """Returns the folder of the transformer: of the first module, or ``root`` where there is no ``modules.json``.
+
+    Raises:
+        CheckpointError: If the file is not a list of modules, the first is not a Transformer, or is outside ``root``.
+    """
+    modules = _modules(root)
+    if not modules:
+        return root
+    kind, folder = modules[0]
+    if kind != "Transformer":
+        raise CheckpointError(f"{root / 'modules.json'}: the first module is {kind!r}; only a Transformer can be "
+                              "merged")
+    return folder
+
+
+def further_folders(root: Path, *, weighted: bool = False) -> list[Path]:
+    """Returns the folders of the modules after the transformer; if ``weighted``, of those that may have weights."""
+    return [folder for kind, folder in _modules(root)[1:]
+            if folder != root and not (weighted and kind in _WEIGHTLESS)]
+
+
+def _modules(root: Path) -> list[tuple[str, Path]]:
+    """Returns the modules' kinds and folders."""
+    path = root / "modules.json"
+    if not path.is_file():
+        return []
+    try:
+        modules = [(str(entry["type"]).rsplit(".", 1)[-1], str(entry["path"]))
+                   for entry in json.loads(path.read_text(encoding="utf-8"))]
+        if not modules:
+            raise ValueError("it is empty")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a list of sentence-transformers modules ({error!r})") from error
+    for _, folder in modules:
+        if ".." in Path(folder).parts or not (root / folder).resolve().is_relative_to(root.resolve()):
+            raise CheckpointError(f"{path} names the folder {folder!r}, which is outside {root}; refused")
+    return [(kind, root / folder) for kind, folder in modules]

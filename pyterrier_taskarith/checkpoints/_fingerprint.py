@@ -1,12 +1,11 @@
-"""The sha256 of weight files, computed once a file."""
+"""The sha256 of weight files, each computed once."""
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
-from pyterrier_taskarith._files import home
+from pyterrier_taskarith._files import home, new_file
 
 #: What could not be remembered on the disk.
 _REMEMBERED: dict[Path, str] = {}
@@ -14,7 +13,7 @@ _BLOB = re.compile(r"^[0-9a-f]{64}$")
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the sha256 of a file: what is known of it, else computed and remembered."""
+    """Returns the sha256 of a file, which is computed only where it is not known yet."""
     known = known_sha256(path)
     if known is not None:
         return known
@@ -42,10 +41,8 @@ def remember_sha256(path: Path, digest: str) -> None:
     """Remembers the sha256 of a file; on a read-only disk until this process ends."""
     memory = _memory(path.resolve())
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = memory.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(digest)
-        temporary.replace(memory)
+        with new_file(memory) as temporary:
+            temporary.write_text(digest)
     except OSError:
         _REMEMBERED[memory] = digest
 

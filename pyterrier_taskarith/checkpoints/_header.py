@@ -1,8 +1,8 @@
-"""The header of a safetensors file: checked by the safetensors library, then read for where each tensor lies.
+"""The header of a safetensors file: checked by the safetensors library, then read for where each tensor is.
 
 The format (https://huggingface.co/docs/safetensors): eight bytes, little-endian, with the header's length; the header,
 one JSON object of name -> dtype, shape and data_offsets; then the tensors' bytes, without gaps. The library does not
-say where a tensor lies, and of a name that is written twice it takes the last without a word.
+say where a tensor is, and of a name that is written twice it silently takes the last.
 """
 
 import json
@@ -32,7 +32,7 @@ _MOST_DIMENSIONS = 64
 
 @dataclass(frozen=True)
 class TensorLocation:
-    """Where a tensor's bytes lie in a file: little-endian, row by row.
+    """Where a tensor's bytes are in a file: little-endian, row by row.
 
     Attributes:
         path: The file.

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES
-from pyterrier_taskarith.checkpoints._modules import further_folders, transformer_folder
+from pyterrier_taskarith.checkpoints._config import further_folders, transformer_folder
 from pyterrier_taskarith.checkpoints._readers import INDEX, WEIGHT_FILES, read_index
 from pyterrier_taskarith.errors import CheckpointError
 
@@ -44,7 +44,7 @@ def fetch(source: str) -> Path:
         if _first_weights(repo, root, folder, commit) or adapter:
             return root
     except HFValidationError as error:
-        raise CheckpointError(f"{source}: no such folder or file, and no hub id of the form org/name[@revision]"
+        raise CheckpointError(f"{source}: no such folder or file, and not a hub id of the form org/name[@revision]"
                               ) from error
     except GatedRepoError as error:
         raise CheckpointError(f"{repo} is gated: accept its licence on its hub page, then log in with "

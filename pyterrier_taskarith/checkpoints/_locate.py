@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, ADAPTER_FILES, read_adapter_config
-from pyterrier_taskarith.checkpoints._modules import transformer_folder
+from pyterrier_taskarith.checkpoints._config import transformer_folder
 from pyterrier_taskarith.checkpoints._readers import WEIGHT_FILES
 from pyterrier_taskarith.errors import CheckpointError
 
@@ -14,7 +14,7 @@ _HUB_ID = re.compile(r"^[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?$")
 
 @dataclass(frozen=True)
 class Located:
-    """Where a checkpoint lies.
+    """Where a checkpoint is on this disk.
 
     Attributes:
         source: What the user named.
@@ -23,8 +23,8 @@ class Located:
             folder inside a sentence-transformers one.
         file: The one weight file to read, where the user named a file.
         adapter: The adapter's weight file, where the checkpoint is an adapter.
-        base: Where the adapter's base model lies. ``root`` and ``weights`` are then the base's, unless the adapter
-            itself lies in a sentence-transformers folder.
+        base: Where the adapter's base model is. ``root`` and ``weights`` are then the base's, unless the adapter
+            itself is in a sentence-transformers folder.
     """
 
     source: str
@@ -53,14 +53,15 @@ def _locate(source: str | Path, needed_by: Path | None) -> Located:
     path = Path(source).expanduser()
     if path.is_file():
         if path.suffix not in (".safetensors", ".bin"):
-            raise CheckpointError(f"{path} is no weight file: name a .safetensors or .bin file, or the model's folder")
+            raise CheckpointError(f"{path} is not a weight file: name a .safetensors or .bin file, or the model's "
+                                  "folder")
         if path.name in ADAPTER_FILES:
             return _with_base(str(source), path.parent, path, needed_by)
         return Located(str(source), path.parent, path.parent, path)
     if path.is_dir():
         return _folder(str(source), path, needed_by)
     if isinstance(source, Path) or not _HUB_ID.match(source):
-        raise CheckpointError(f"{source}: no such folder or file, and no hub id of the form org/name[@revision]")
+        raise CheckpointError(f"{source}: no such folder or file, and not a hub id of the form org/name[@revision]")
     from pyterrier_taskarith.checkpoints._hub import fetch  # late: a merge of local folders needs no hub client
 
     return _folder(source, fetch(source), needed_by)
@@ -83,7 +84,7 @@ def _folder(source: str, root: Path, needed_by: Path | None) -> Located:
 
 
 def _with_base(source: str, root: Path, adapter: Path, needed_by: Path | None) -> Located:
-    """Returns where an adapter lies and its base model."""
+    """Returns where an adapter and its base model are."""
     if needed_by:
         raise CheckpointError("it is an adapter itself; merge it into its own base with PEFT's merge_and_unload first")
     about = read_adapter_config(adapter.parent / ADAPTER_CONFIG)

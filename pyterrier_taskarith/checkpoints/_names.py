@@ -19,7 +19,7 @@ class Names:
     Attributes:
         parameters: Canonical name -> the names in the files that hold it; more than one where a file repeats a tied
             matrix.
-        buffers: Names in the files that are no parameters (position ids, rotary frequencies).
+        buffers: Names in the files that are not parameters (position ids, rotary frequencies).
         ignored: Names in the files that the model does not use.
     """
 

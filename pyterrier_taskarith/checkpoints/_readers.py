@@ -51,7 +51,7 @@ class WeightFile(ABC):
         """Returns one tensor, on the CPU."""
 
     def location(self, name: str) -> TensorLocation | None:
-        """Returns where on disk a tensor lies, for reading without mapping; None where that is not known."""
+        """Returns where on disk a tensor is, for reading without mapping; None where that is not known."""
         return None
 
     @abstractmethod
@@ -99,7 +99,7 @@ class SafetensorsFile(WeightFile):
         return DTYPES[code]
 
     def location(self, name: str) -> TensorLocation:
-        """Returns where on disk a tensor lies, from the header alone."""
+        """Returns where on disk a tensor is, from the header alone."""
         entry = self._header().entries[name]
         return TensorLocation(self.path, entry.begin, entry.nbytes, self.dtype(name), entry.shape)
 

@@ -225,14 +225,15 @@ def test_a_folder_without_weights_is_no_checkpoint(bert, tmp_path):
 def test_a_folder_without_config_is_no_checkpoint(bert, tmp_path):
     folder = copied(bert.ranker, tmp_path / "bare")
     (folder / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="is no checkpoint: it has no config.json"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint: it has no config.json"):
         _ = Checkpoint(folder).shapes
     with pytest.raises(CheckpointError, match="it has no config.json"):
         _ = Checkpoint(folder / "model.safetensors").shapes
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", "is no JSON object"), ("[1]", "is no JSON object"), ("null", "is no JSON object"), ("\ud83d", "is no JSON"),
+    ("{", "is not a JSON object"), ("[1]", "is not a JSON object"), ("null", "is not a JSON object"),
+    ("\ud83d", "is not a JSON object"),
     ("{}", "states no model_type that transformers knows.*None"),
     ('{"model_type": "nonsense"}', "states no model_type that transformers knows.*'nonsense'"),
     ('{"model_type": ["bert"]}', "states no model_type that transformers knows"),
@@ -246,17 +247,17 @@ def test_a_config_that_is_none_is_named(bert, tmp_path, content, message):
 
 @pytest.mark.parametrize("name", ["config.json", "vocab.txt"])
 def test_a_file_that_holds_no_weights_is_none(bert, name):
-    with pytest.raises(CheckpointError, match=f"{name} is no weight file"):
+    with pytest.raises(CheckpointError, match=f"{name} is not a weight file"):
         _ = Checkpoint(bert.ranker / name).shapes
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", "is no list of sentence-transformers modules"), ("[]", "is no list"),
-    ('[{"type": "x.Transformer"}]', "is no list"),
+    ("{", "is not a list of sentence-transformers modules"), ("[]", "is not a list"),
+    ('[{"type": "x.Transformer"}]', "is not a list"),
     ('[{"type": "x.models.WordEmbeddings", "path": ""}]', "only a Transformer can be merged"),
-    ('[{"type": "x.models.Transformer", "path": "../outside"}]', "lies outside .*refused"),
-    ('[{"type": "x.models.Transformer", "path": "a/../../evil"}]', "lies outside .*refused"),
-    ('[{"type": "x.models.Transformer", "path": "/"}]', "lies outside .*refused"),
+    ('[{"type": "x.models.Transformer", "path": "../outside"}]', "is outside .*refused"),
+    ('[{"type": "x.models.Transformer", "path": "a/../../evil"}]', "is outside .*refused"),
+    ('[{"type": "x.models.Transformer", "path": "/"}]', "is outside .*refused"),
 ])
 def test_modules_that_name_no_transformer_of_the_folder_are_refused(bert, tmp_path, content, message):
     folder = copied(bert.ranker, tmp_path / "evil")

@@ -288,6 +288,7 @@ def test_same_seed_writes_the_same_bytes(tmp_path, make, layout):
     assert {name for name in first if first[name] != other[name]} == weights
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_tokenizers():
     code = (
         "from testing._tokenizers import byte_level_bpe, sentencepiece_unigram, wordpiece\n"
