@@ -7,5 +7,5 @@ from pyterrier_taskarith.demo import build_collection
 def pairs(n):
     """Returns n (query, text) pairs, the same on every call: 20 texts a query."""
     data = build_collection(home() / "demo")
-    texts, queries = data.documents["text"].tolist(), data.topics["dev"]["query"].tolist()
+    texts, queries = [text for _, text in data.documents.pairs()], data.topics["dev"]["query"].tolist()
     return [(queries[place // 20], texts[(17 * place) % len(texts)]) for place in range(n)]

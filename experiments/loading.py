@@ -8,18 +8,8 @@ import pyterrier as pt
 
 from experiments.datasets import IRDS, Dataset
 from pyterrier_taskarith._frames import with_scores
-from pyterrier_taskarith.data import (
-    IrdsTexts,
-    Judged,
-    StoredTexts,
-    TextSource,
-    check_judged,
-    collection_folder,
-    documents_file,
-    judged_of,
-    read_run,
-    read_splits,
-)
+from pyterrier_taskarith.data import Collection, open_dataset, read_run
+from pyterrier_taskarith.errors import DataError
 from pyterrier_taskarith.terrier import first_stage as bm25
 
 DEVELOPMENT, TEST = "dev", "test"
@@ -27,23 +17,17 @@ DEVELOPMENT, TEST = "dev", "test"
 DEPTH = 100
 
 
-@dataclass(eq=False)
-class Loaded:
-    """A dataset's queries, judgements and documents.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Loaded(Collection):
+    """A declared dataset's collection, with the splits "test", and "dev" where it has development queries.
 
     Attributes:
         dataset: Its declaration.
-        topics: "test", and "dev" where it has development queries -> qid and query, in file order.
-        qrels: The same -> qid, docno, label.
-        documents: Texts (title + " " + body) by docno, read when they are asked for and never all in memory.
         source: What the documents are, in words and hashes; part of a run's recipe.
         queries: The qids of all its queries, also those that do not count.
     """
 
     dataset: Dataset
-    topics: dict[str, pd.DataFrame]
-    qrels: dict[str, pd.DataFrame]
-    documents: TextSource
     source: dict[str, str]
     queries: frozenset[str]
 
@@ -61,32 +45,29 @@ def load(dataset: Dataset, collections: Path | None = None, *, limit: int | None
 
     Raises:
         FileNotFoundError: If it is neither local nor in ir_datasets, with what to do.
-        ValueError: If a local file is not as it should be, or lacks the development queries.
+        DataError: If a local file is not as it should be, or lacks the development queries.
     """
     local = None if collections is None else _place(collections, dataset)
-    documents: TextSource
     if local is not None and local.exists():
-        documents, splits = _local(dataset, local, halves)
-        source = {"folder": dataset.folder, "documents": documents.fingerprint}
+        found = _local(dataset, local, halves)
+        source = {"folder": dataset.folder, "documents": found.documents.fingerprint}
     elif dataset.test.startswith(IRDS):
-        documents, source = IrdsTexts(dataset.corpus), {"irds": dataset.corpus.removeprefix(IRDS)}
-        splits = {TEST: judged_of(dataset.test)}
-        if dataset.development:
-            splits[DEVELOPMENT] = judged_of(dataset.development)
+        found = open_dataset(dataset.test, development=dataset.development or None, documents=dataset.corpus)
+        source = {"irds": dataset.corpus.removeprefix(IRDS)}
     else:
         raise FileNotFoundError(f"{dataset.name} is not in ir_datasets: put it as a folder {dataset.folder!r}, or as "
                                 f"{dataset.folder}.zip, into a folder of collections and give that as --collections"
                                 + (f"; {local} does not exist" if local is not None else ""))
-    queries = frozenset(qid for topics, _ in splits.values() for qid in topics["qid"])
-    if not dataset.develops:
-        splits.pop(DEVELOPMENT, None)
-    if DEVELOPMENT in splits and dataset.development_share < 1:
-        topics, _ = splits[DEVELOPMENT]
-        splits[DEVELOPMENT] = _first(*splits[DEVELOPMENT], int(dataset.development_share * len(topics)))
+    queries = frozenset(qid for topics in found.topics.values() for qid in topics["qid"])
+    topics = {split: frame for split, frame in found.topics.items() if dataset.develops or split != DEVELOPMENT}
+    if DEVELOPMENT in topics and dataset.development_share < 1:
+        topics[DEVELOPMENT] = _first(topics[DEVELOPMENT], int(dataset.development_share * len(topics[DEVELOPMENT])))
     if limit is not None:
-        splits = {split: _first(*judged, limit) for split, judged in splits.items()}
-    return Loaded(dataset, {split: topics for split, (topics, _) in splits.items()},
-                  {split: qrels for split, (_, qrels) in splits.items()}, documents, source, queries)
+        topics = {split: _first(frame, limit) for split, frame in topics.items()}
+    qrels = {split: found.qrels[split][found.qrels[split]["qid"].isin(frame["qid"])].reset_index(drop=True)
+             for split, frame in topics.items()}
+    return Loaded(found.name, found.documents, topics, qrels, found.report, dataset=dataset, source=source,
+                  queries=queries)
 
 
 def first_stage(loaded: Loaded, folder: Path) -> pt.Transformer:
@@ -103,12 +84,12 @@ def stored_run(loaded: Loaded, path: Path) -> pt.Transformer:
     """Returns the pipeline from a dataset's queries to the top 100 of a TREC run (``.gz`` too) with texts.
 
     Raises:
-        ValueError: If a line is something else, or the run is of other documents; they are named.
+        DataError: If a line is something else, or the run is of other documents; they are named.
     """
     given = read_run(path)
     unknown = loaded.documents.unknown(given["docno"])
     if unknown:
-        raise ValueError(f"{path}: {len(unknown)} documents of the run are not among the {loaded.documents.count} of "
+        raise DataError(f"{path}: {len(unknown)} documents of the run are not among the {loaded.documents.count} of "
                          f"{loaded.dataset.name}: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}")
     return pt.Transformer.from_df(with_scores(given, given["score"])) % DEPTH >> loaded.documents
 
@@ -137,25 +118,20 @@ def _place(collections: Path, dataset: Dataset) -> Path:
     return archive if archive.is_file() and not folder.is_dir() else folder
 
 
-def _local(dataset: Dataset, place: Path, halves: bool) -> tuple[TextSource, dict[str, Judged]]:
-    folder = collection_folder(place)
+def _local(dataset: Dataset, place: Path, halves: bool) -> Collection:
     development = place.parent / dataset.development_folder if dataset.development_folder else None
     if development is not None and not development.is_dir():
         development = None
-    splits, _, files = read_splits(folder, development, halve=halves and dataset.develops)
-    documents = StoredTexts(folder)
-    for split, (_, qrels) in splits.items():
-        check_judged(qrels, files[split], documents, documents_file(folder)[0])
-    if dataset.develops and DEVELOPMENT not in splits:
-        raise ValueError(f"{folder} has no development queries, which α and λ are tuned on: as a BEIR folder it needs "
-                         f"qrels/dev.tsv or qrels/train.tsv"
-                         + (f", or a folder {dataset.development_folder!r} beside it" if dataset.development_folder
-                            else ""))
-    return documents, splits
+    found = open_dataset(place, development=development, halve=halves and dataset.develops)
+    if dataset.develops and DEVELOPMENT not in found.topics:
+        raise DataError(f"{place} has no development queries, which α and λ are tuned on: as a BEIR folder it needs "
+                        f"qrels/dev.tsv or qrels/train.tsv"
+                        + (f", or a folder {dataset.development_folder!r} beside it" if dataset.development_folder
+                           else ""))
+    return found
 
 
-def _first(topics: pd.DataFrame, qrels: pd.DataFrame, count: int) -> Judged:
+def _first(topics: pd.DataFrame, count: int) -> pd.DataFrame:
     if count < 1:
-        raise ValueError(f"{count} of {len(topics)} queries: at least one must count")
-    kept = topics.head(count)
-    return kept, qrels[qrels["qid"].isin(kept["qid"])].reset_index(drop=True)
+        raise DataError(f"{count} of {len(topics)} queries: at least one must count")
+    return topics.head(count)

@@ -71,13 +71,13 @@ def section(case: Case, cache: Path | None) -> str:
                      for part in (data.topics, data.qrels))
     run = first(topics)
     reranker = TaskArithReranker(**case.models, verbose=False)  # type: ignore[arg-type]
-    print(f"{case.name}: {len(data.documents)} documents, {len(topics)} test queries", flush=True)
-    suggestions = suggest(reranker, data.documents, run)
+    print(f"{case.name}: {data.documents.count} documents, {len(topics)} test queries", flush=True)
+    suggestions = suggest(reranker, data.documents.head(), run)
     truth = curve(reranker.copy(cache=cache), run, topics, qrels)
     means = truth.mean(axis=1)
     main = next(iter(suggestions.values()))
     return "\n".join([
-        f"## {case.name}", "", f"{len(data.documents)} documents, {len(topics)} test queries. {case.note}", "",
+        f"## {case.name}", "", f"{data.documents.count} documents, {len(topics)} test queries. {case.note}", "",
         table(chosen(suggestions, means)), "",
         f"The best α on the test queries is {means.idxmax():g}. The suggestion of the whole recipe, {main.alpha:g}, "
         f"against fixed values:", "", table(against(main.alpha, truth)), "", "The curves:", "",

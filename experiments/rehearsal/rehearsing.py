@@ -11,6 +11,7 @@ from pathlib import Path
 from experiments.datasets import Dataset
 from experiments.rehearsal.small_collections import make_collections
 from experiments.systems import Model, System
+from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.errors import TaskArithError
 
@@ -93,12 +94,8 @@ def small_system(system: System, folder: Path) -> System:
 
 
 def made(folder: Path, maker: Callable[[Path, int], object], seed: int) -> Path:
-    """Makes a triple under a temporary name and renames it, where it is missing; returns its folder."""
+    """Makes a triple where it is missing; returns its folder."""
     if not folder.is_dir():
-        import shutil
-
-        new = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        maker(new, seed)
-        new.rename(folder)
+        with new_folder(folder) as new:
+            maker(new, seed)
     return folder.resolve()

@@ -75,21 +75,18 @@ def development_of(given: argparse.Namespace) -> TuningData:
                           ("from pyterrier_taskarith.demo import open_demo",
                            f"data, first = open_demo({', '.join(asked)})       "
                            "# first: BM25's top 100 with their texts; or a pipeline of yours"))
-    from pyterrier_taskarith.data import StoredTexts, check_judged, collection_folder, documents_file, read_splits
+    from pyterrier_taskarith.data import StoredTexts, check_judged, read_collection
 
     run = read_run(given.run_file)
     if given.collection is None:
         topics, qrels = read_topics(given.topics), read_qrels(given.qrels)
-        documents = StoredTexts(given.docs)
-        check_judged(qrels, Path(given.qrels), documents, Path(given.docs))
+        documents: TextSource = StoredTexts(given.docs)
+        check_judged(qrels, Path(given.qrels), documents)
         name = f"queries of {given.topics} with judgements in {given.qrels}"
     else:
-        folder = collection_folder(given.collection)
-        splits, _, files = read_splits(folder, given.development)
-        topics, qrels = splits["dev"]
-        documents = StoredTexts(folder)
-        check_judged(qrels, files["dev"], documents, documents_file(folder)[0])
-        name = f"development queries of {Path(given.collection).resolve().stem!r}"
+        collection = read_collection(given.collection, development=given.development)
+        topics, qrels, documents = collection.topics["dev"], collection.qrels["dev"], collection.documents
+        name = f"development queries of {collection.name!r}"
     judged = topics[topics["qid"].isin(qrels["qid"])]
     return TuningData(f"{len(judged)} {name}", with_queries(run, topics, documents, given.run_file), topics, qrels,
                       (f"# first: the pipeline that gave {given.run_file}, with the documents' texts",), documents)

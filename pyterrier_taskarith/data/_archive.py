@@ -1,15 +1,15 @@
-"""A collection's zip, unpacked once into a folder of ours."""
+"""Zipped collections, unpacked once."""
 
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-__all__ = ["unpacked"]
+from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith.errors import DataError
 
 #: Of these, the one that a zip holds says where its collection lies.
 DOCUMENTS = ("corpus.jsonl", "docs.jsonl")
@@ -18,7 +18,7 @@ _OTHERS = re.compile(r"queries\.jsonl|queries\.tsv|qrels\.txt|qrels/[^/\\]+\.tsv
 
 
 def unpacked(path: str | Path, place: str | Path) -> Path:
-    """Returns the folder of a zipped collection, unpacked under ``place`` under a temporary name and renamed.
+    """Returns the folder of a zipped collection, which is unpacked under ``place`` once.
 
     Only a collection's own files are written, under names made here, so that a name such as ``../x`` in the zip leads
     nowhere. A zip of the same contents is found again.
@@ -29,7 +29,7 @@ def unpacked(path: str | Path, place: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such file, or the zip holds no documents.
-        ValueError: If it is no whole zip (half downloaded, say), encrypted, or holds several collections.
+        DataError: If it is not a whole zip (half downloaded, say), encrypted, or holds several collections.
         OSError: If it cannot be written; nothing is left behind then.
     """
     path, place = Path(path), Path(place)
@@ -41,10 +41,11 @@ def unpacked(path: str | Path, place: str | Path) -> Path:
             facts = [(name, info.CRC, info.file_size) for name, info in sorted(members.items())]
             folder = place / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
             if not folder.is_dir():
-                _extract(archive, members, folder, path)
+                with suppress(FileExistsError), new_folder(folder) as new:  # another process may be faster
+                    _extract(archive, members, new, path)
             return folder
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no whole zip file ({error}): was it downloaded to its end? Fetch it "
+        raise DataError(f"{path} is not a whole zip file ({error}): was it downloaded to its end? Fetch it "
                          "again.") from None
 
 
@@ -54,9 +55,9 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
              if not info.is_dir() and "__MACOSX" not in info.filename}
     found = [name for name in infos if name.name in DOCUMENTS]
     if not found:
-        raise FileNotFoundError(f"{path} holds neither {' nor '.join(DOCUMENTS)}: it is no collection this reads.")
+        raise FileNotFoundError(f"{path} holds neither {' nor '.join(DOCUMENTS)}: it is not a collection.")
     if len(found) > 1:
-        raise ValueError(f"{path} holds {len(found)} collections ({', '.join(map(str, found))}): unpack it and name "
+        raise DataError(f"{path} holds {len(found)} collections ({', '.join(map(str, found))}): unpack it and name "
                          "one of its folders.")
     root = found[0].parent
     members = {found[0].name: infos[found[0]]}
@@ -67,22 +68,12 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def _extract(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], folder: Path, path: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        for name, info in members.items():
-            target = scratch / "new" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with archive.open(info) as source, target.open("wb") as out:
-                    shutil.copyfileobj(source, out, 2**20)  # zipfile compares the checksum at the end
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-                raise ValueError(f"{path}: its file {info.filename} cannot be unpacked ({error or 'it ends early'}); "
-                                 "is the zip damaged, half downloaded or encrypted?") from None
+    for name, info in members.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.replace(scratch / "new", folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            with archive.open(info) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out, 2**20)  # zipfile compares the checksum at the end
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"{path}: its file {info.filename} cannot be unpacked ({error or 'it ends early'}); "
+                            "is the zip damaged, half downloaded or encrypted?") from None

@@ -1,4 +1,4 @@
-"""A test collection in memory, read from a folder: documents, and queries with their judgements for two splits."""
+"""A test collection: documents, and queries with their judgements by split, of whatever size and from wherever."""
 
 import hashlib
 import warnings
@@ -10,12 +10,11 @@ import pandas as pd
 
 from pyterrier_taskarith._files import home
 from pyterrier_taskarith.data._archive import unpacked
-from pyterrier_taskarith.data._judgements import Judged, beir_splits, read_beir_split, read_plain_split, some
-from pyterrier_taskarith.data._lines import identifier, json_lines, string
-from pyterrier_taskarith.data._stored_texts import documents_file
-from pyterrier_taskarith.data._texts import TextSource, titles_apart, with_title
-
-__all__ = ["Collection", "read_collection", "split_of"]
+from pyterrier_taskarith.data._irds import PREFIX, IrdsTexts, read_irds
+from pyterrier_taskarith.data._stored_texts import StoredTexts
+from pyterrier_taskarith.data._texts import TextSource
+from pyterrier_taskarith.data._trec import read_qrels, read_topics
+from pyterrier_taskarith.errors import DataError
 
 DEVELOPMENT, TEST = "dev", "test"
 BEIR_SPLITS = ("train", "dev", "test")  # the last that exists is for testing, the one before it for development
@@ -27,26 +26,36 @@ class Collection:
 
     Attributes:
         name: The collection's name.
-        documents: Columns ``docno``, ``title`` and ``text``, all str; ``text`` is what is indexed and scored, title
-            included.
-        topics: Split ("dev" or "test") to a frame with the str columns ``qid`` and ``query``.
-        qrels: Split to a frame with columns ``docno`` and ``qid`` (str) and ``label`` (int).
+        documents: Texts by docno, title included, read when they are asked for: for `first_stage`, and for the end of
+            a pipeline or a re-ranker's ``text_loader``. ``documents.head()`` is a frame of docno and text.
+        topics: Split ("test", "dev", or the one that was asked for) to a frame with the str columns ``qid`` and
+            ``query``.
+        qrels: Split to a frame with columns ``qid`` and ``docno`` (str) and ``label`` (int).
         report: How the collection was read or made, in words and counts.
     """
 
     name: str
-    documents: pd.DataFrame
+    documents: TextSource
     topics: dict[str, pd.DataFrame]
     qrels: dict[str, pd.DataFrame]
     report: str = ""
 
     def __repr__(self) -> str:
         queries = ", ".join(f"{len(topics)} {split}" for split, topics in self.topics.items())
-        return f"Collection({self.name!r}, {len(self.documents)} documents, queries: {queries})"
+        return f"Collection({self.name!r}, {_size(self.documents)}queries: {queries})"
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The judged queries of a split, and the file of their judgements."""
+
+    topics: pd.DataFrame
+    qrels: pd.DataFrame
+    file: Path
 
 
 def split_of(query: str) -> str:
-    """The split a query belongs to where a collection has only one: "dev" or "test", by a hash of its words.
+    """Returns the split a query belongs to where a collection has only one: "dev" or "test", by a hash of its words.
 
     It depends on nothing but the query, so a query stays on its side when documents or other queries change.
     """
@@ -54,16 +63,19 @@ def split_of(query: str) -> str:
     return DEVELOPMENT if digest[0] % 2 else TEST
 
 
-def read_collection(folder: str | Path, *, development: str | Path | None = None) -> Collection:
-    """Read a test collection from a folder, or from a zip of one.
+def read_collection(source: str | Path, *, development: str | Path | None = None) -> Collection:
+    """Returns a collection with the splits "dev" and "test": `open_dataset` with ``halve=True``."""
+    return open_dataset(source, development=development, halve=True)
 
-    Two layouts are known. A plain folder holds ``docs.jsonl`` (docno, title, text), ``queries.tsv`` (qid TAB query) and
-    ``qrels.txt`` (TREC: qid, 0, docno, label). A BEIR folder holds ``corpus.jsonl`` (_id, title, text),
-    ``queries.jsonl`` (_id, text) and ``qrels/{train,dev,test}.tsv`` (query-id TAB corpus-id TAB score, with that
-    header).
 
-    The development split is the folder ``development`` if given; else, in a BEIR folder with several splits, ``dev``
-    (``train`` if there is no ``dev``); else the queries are divided into two halves by `split_of`.
+def open_dataset(source: str | Path, split: str | None = None, *, development: str | Path | None = None,
+                 documents: str | Path | None = None, halve: bool = False,
+                 place: str | Path | None = None) -> Collection:
+    """Returns a test collection of a folder, a zip of one, or ir_datasets.
+
+    Two layouts of folders are known. A plain folder holds ``docs.jsonl`` (docno, title, text), ``queries.tsv`` (qid TAB
+    query) and ``qrels.txt`` (TREC: qid, 0, docno, label). A BEIR folder holds ``corpus.jsonl`` (_id, title, text),
+    ``queries.jsonl`` (_id, text) and ``qrels/<split>.tsv`` (query-id TAB corpus-id TAB score, with that header).
 
     A document's text is title + " " + body, as in the paper. Folders whose bodies already begin with the title, in more
     than half of the documents that have one, are taken to hold it in the body on purpose, and the body is the text.
@@ -73,154 +85,169 @@ def read_collection(folder: str | Path, *, development: str | Path | None = None
     judgement given twice counts once.
 
     Args:
-        folder: The collection's folder or zip.
-        development: A folder with ``queries.tsv`` and ``qrels.txt`` over the same documents, for the split "dev".
-
-    Returns:
-        The collection, with the splits "dev" and "test".
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a line does not have the form above, a docno occurs twice, or a qid with different queries, or a
-            pair is judged twice with different labels; the message names the file, the line and the value. Or no
-            judged document is there.
-    """
-    name = Path(folder).stem if Path(folder).is_file() else Path(folder).resolve().name
-    folder = collection_folder(folder)
-    path, key = documents_file(folder)
-    documents = read_documents(path, docno=key)
-    splits, origin, sources = read_splits(folder, development)
-    for file in dict.fromkeys(sources.values()):
-        check_judged(pd.concat([qrels for split, (_, qrels) in splits.items() if sources[split] == file]), file,
-                     documents, path)
-    counts = {split: len(topics) for split, (topics, _) in splits.items()}
-    return Collection(
-        name=name,
-        documents=documents,
-        topics={split: topics for split, (topics, _) in splits.items()},
-        qrels={split: qrels for split, (_, qrels) in splits.items()},
-        report=f"{name}: {len(documents)} documents, {counts[DEVELOPMENT]} development and {counts[TEST]} test queries "
-        f"({origin}).",
-    )
-
-
-def collection_folder(source: str | Path, place: str | Path | None = None) -> Path:
-    """Returns a collection's folder: its own, or that of an unpacked zip.
-
-    Args:
-        source: A folder or a zip file.
-        place: Where zips are unpacked; None: ``collections`` in the package's cache folder.
+        source: A folder or zip; or ``irds:`` and an id of ir_datasets.
+        split: The one split to read: of a BEIR folder; or of ir_datasets, what is put after the id, such as "dev" for
+            ``irds:beir/nfcorpus/dev``. None: of a BEIR folder, the last of train, dev and test as "test", and the one
+            before it as "dev"; of others, their queries as "test".
+        development: Of the queries of the split "dev", where they are elsewhere: a folder with ``queries.tsv`` and
+            ``qrels.txt``, or an ``irds:`` id.
+        documents: Where the documents are, if elsewhere: a folder or zip, a file of JSON lines, or an ``irds:`` id.
+        halve: Whether queries of one split only are divided into "dev" and "test" by `split_of`.
+        place: Folder for unpacked zips and for the positions of documents in their files; None: the package's cache
+            folder.
 
     Raises:
-        FileNotFoundError: If there is neither.
-        ValueError: If it is a file and no whole zip.
+        FileNotFoundError: If there is no such folder, file or split.
+        DataError: If a line does not have the form above, a docno occurs twice, or a qid with different queries, or a
+            pair is judged twice with different labels; the message names the file, the line and the value. Or if no
+            judged document is there, a zip is damaged, or there is no such id.
+        ConnectionError: If files of ir_datasets cannot be had.
     """
+    base = home() if place is None else Path(place)
+    if str(source).startswith(PREFIX):
+        identity = str(source) if split is None else f"{source}/{split}"
+        name, folder = identity.removeprefix(PREFIX), None
+        splits, origin = {split or TEST: _irds_split(identity)}, "of ir_datasets"
+    else:
+        name = Path(source).stem if Path(source).is_file() else Path(source).resolve().name
+        folder = _folder(source, base)
+        splits, origin = _local_splits(folder, split)
+    if development is not None:
+        splits = {DEVELOPMENT: _development(development), **{key: part for key, part in splits.items()
+                                                            if key != DEVELOPMENT}}
+        origin = f"development queries from {Path(development).name}"
+    elif halve and len(splits) == 1:
+        splits, origin = _halves(next(iter(splits.values())), name), "divided by a hash of the query"
+    texts = _texts(documents if documents is not None else folder or identity, base)
+    if folder is not None and not isinstance(texts, IrdsTexts):
+        for file in dict.fromkeys(part.file for part in splits.values()):
+            check_judged(pd.concat([part.qrels for part in splits.values() if part.file == file]), file, texts)
+    queries = " and ".join(f"{len(part.topics)} {'development' if key == DEVELOPMENT else key}"
+                           for key, part in splits.items())
+    return Collection(name, texts, {key: part.topics for key, part in splits.items()},
+                      {key: part.qrels for key, part in splits.items()},
+                      f"{name}: {_size(texts)}{queries} queries ({origin}).")
+
+
+def _size(documents: TextSource) -> str:
+    """Returns the number of documents in words; nothing where ir_datasets might have to download them for that."""
+    return "" if isinstance(documents, IrdsTexts) else f"{documents.count} documents, "
+
+
+def _folder(source: str | Path, base: Path) -> Path:
+    """Returns a collection's folder: its own, or that of an unpacked zip."""
     path = Path(source)
     if path.is_dir():
         return path
     if path.is_file():
-        return unpacked(path, place if place is not None else home() / "collections")
-    raise FileNotFoundError(f"The collection {path} is not a folder, and no zip file.")
+        return unpacked(path, base / "collections")
+    raise FileNotFoundError(f"The collection {path} is not a folder, and not a zip file.")
 
 
-def read_splits(folder: Path, development: str | Path | None = None, *, halve: bool = True,
-                ) -> tuple[dict[str, Judged], str, dict[str, Path]]:
-    """Returns the splits "dev" and "test", as :func:`read_collection` has them, where they come from, and their files.
-
-    Args:
-        folder: The collection.
-        development: The folder of its development queries, where that is another one.
-        halve: Whether queries of one kind only are divided into both splits; else they are all "test".
-
-    Returns:
-        Split to topics and qrels; their origin in words; split to the file of its judgements.
-    """
-    if (folder / "corpus.jsonl").is_file():
-        names = [name for name in BEIR_SPLITS if name in beir_splits(folder)]
-        if not names:
-            raise FileNotFoundError(f"{folder / 'qrels'} holds none of {', '.join(f'{s}.tsv' for s in BEIR_SPLITS)}.")
-        splits = {split: read_beir_split(folder, split) for split in names}
-        files = {split: folder / "qrels" / f"{split}.tsv" for split in names}
-    elif (folder / "docs.jsonl").is_file():
-        splits, files = {TEST: read_plain_split(folder)}, {TEST: folder / "qrels.txt"}
-    else:
-        raise FileNotFoundError(f"{folder} holds neither docs.jsonl nor corpus.jsonl: it is no collection this reads.")
-
-    if development is not None:
-        origin = f"development queries from {Path(development).name}"
-        test_name, test = list(splits.items())[-1]
-        splits = {DEVELOPMENT: read_plain_split(Path(development)), TEST: test}
-        files = {DEVELOPMENT: Path(development) / "qrels.txt", TEST: files[test_name]}
-    elif len(splits) > 1:
-        (development_name, dev), (test_name, test) = list(splits.items())[-2:]
-        origin = f"the folder's splits {development_name} and {test_name}"
-        splits = {DEVELOPMENT: dev, TEST: test}
-        files = {DEVELOPMENT: files[development_name], TEST: files[test_name]}
-    else:
-        (name, whole), = splits.items()
-        origin = "divided by a hash of the query" if halve else f"the folder's split {name}"
-        splits = _halves(*whole, folder) if halve else {TEST: whole}
-        files = dict.fromkeys(splits, files[name])
-    return splits, origin, files
+def _texts(source: str | Path, base: Path) -> TextSource:
+    if str(source).startswith(PREFIX):
+        return IrdsTexts(str(source))
+    path = Path(source)
+    return StoredTexts(_folder(path, base) if path.is_dir() or path.suffix == ".zip" else path, base / "texts")
 
 
-def read_documents(path: Path, *, docno: str) -> pd.DataFrame:
-    """Reads JSON lines with title, text and, under the key ``docno``, the docno.
-
-    Returns:
-        docno, title and text (str), as :class:`Collection` has them.
-    """
-    rows: dict[str, tuple[str, str, str]] = {}
-    for where, record in json_lines(path):
-        name = identifier(record, docno, where)
-        if name in rows:
-            raise ValueError(f"{where}: the docno {name!r} occurs twice.")
-        rows[name] = (name, string(record, "title", where, default=""), string(record, "text", where))
-    if not rows:
-        raise ValueError(f"{path} holds no documents.")
-    documents = pd.DataFrame(list(rows.values()), columns=["docno", "title", "text"])
-    titled = [(title, body) for _, title, body in rows.values() if title]
-    if titles_apart(len(titled), sum(body.startswith(title) for title, body in titled)):
-        documents["text"] = [with_title(title, body) for _, title, body in rows.values()]
-    return documents
-
-
-def _halves(topics: pd.DataFrame, qrels: pd.DataFrame, folder: Path) -> dict[str, Judged]:
-    side = {qid: split_of(query) for qid, query in zip(topics["qid"], topics["query"], strict=True)}
-    halves: dict[str, Judged] = {}
-    for split in (DEVELOPMENT, TEST):
-        mine = {qid for qid, where in side.items() if where == split}
-        if not mine:
-            raise ValueError(f"{folder} has too few queries ({len(topics)}) to divide into development and test.")
-        topics_of, qrels_of = (frame[frame["qid"].isin(mine)].reset_index(drop=True) for frame in (topics, qrels))
-        halves[split] = topics_of, qrels_of
-    return halves
+def _local_splits(folder: Path, split: str | None) -> tuple[dict[str, _Split], str]:
+    """Returns a folder's splits, and where they come from in words."""
+    if (folder / "queries.tsv").is_file():
+        if split is not None:
+            raise DataError(f"{folder} has one set of queries, queries.tsv, and no split {split!r}; leave it out.")
+        return {TEST: _plain_split(folder)}, "of the folder's queries.tsv"
+    if not (folder / "queries.jsonl").is_file():
+        raise FileNotFoundError(f"{folder} holds neither queries.tsv nor queries.jsonl: it is not a collection.")
+    known = sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))
+    if split is not None:
+        if split not in known:
+            raise FileNotFoundError(f"The collection lacks the file {folder / 'qrels' / f'{split}.tsv'}; its splits "
+                                    f"are {', '.join(known) or 'none'}.")
+        return {split: _beir_split(folder, split)}, f"of the folder's split {split}"
+    names = [name for name in BEIR_SPLITS if name in known][-2:]
+    if not names:
+        raise FileNotFoundError(f"{folder / 'qrels'} holds none of {', '.join(f'{s}.tsv' for s in BEIR_SPLITS)}.")
+    keys = (DEVELOPMENT, TEST)[-len(names):]
+    return ({key: _beir_split(folder, name) for key, name in zip(keys, names, strict=True)},
+            f"the folder's split{'s' * (len(names) > 1)} {' and '.join(names)}")
 
 
-def check_judged(qrels: pd.DataFrame, judged_in: Path, documents: pd.DataFrame | TextSource, read_from: Path) -> None:
+def _development(source: str | Path) -> _Split:
+    return _irds_split(str(source)) if str(source).startswith(PREFIX) else _plain_split(Path(source))
+
+
+def _irds_split(identity: str) -> _Split:
+    topics, qrels = read_irds(identity)
+    return _judged(topics[topics["qid"].isin(qrels["qid"])], qrels, Path(identity))
+
+
+def _plain_split(folder: Path) -> _Split:
+    return _judged(read_topics(folder / "queries.tsv"), read_qrels(folder / "qrels.txt"), folder / "qrels.txt")
+
+
+def _beir_split(folder: Path, split: str) -> _Split:
+    path = folder / "qrels" / f"{split}.tsv"
+    topics, qrels = read_topics(folder / "queries.jsonl"), read_qrels(path, beir=True)
+    # queries.jsonl holds the queries of every split: those of the others are not a fault of this one.
+    return _judged(topics[topics["qid"].isin(qrels["qid"])], qrels, path)
+
+
+def _judged(topics: pd.DataFrame, qrels: pd.DataFrame, file: Path) -> _Split:
+    """Returns the queries that are judged, with their judgements."""
+    known, judged = qrels["qid"].isin(topics["qid"]), topics["qid"].isin(qrels["qid"])
+    if not known.all():
+        _warn(f"{file}: judgements of {_some(qrels['qid'][~known], 'unknown query', 'unknown queries')} are ignored.")
+    if not judged.all():
+        _warn(f"{file}: {_some(topics['qid'][~judged], 'query', 'queries')} without a judgement left out.")
+    if not judged.any():
+        raise DataError(f"{file}: none of the {len(topics)} queries has a judgement.")
+    return _Split(topics[judged].reset_index(drop=True), qrels[known].reset_index(drop=True), file)
+
+
+def _halves(whole: _Split, name: str) -> dict[str, _Split]:
+    side = whole.topics.set_index("qid")["query"].map(split_of)
+    if side.nunique() < 2:
+        raise DataError(f"{name} has too few queries ({len(side)}) to divide into development and test.")
+
+    def part(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+        return frame[frame["qid"].map(side) == split].reset_index(drop=True)
+
+    return {split: _Split(part(whole.topics, split), part(whole.qrels, split), whole.file)
+            for split in (DEVELOPMENT, TEST)}
+
+
+def check_judged(qrels: pd.DataFrame, file: Path, documents: TextSource) -> None:
     """Refuses judgements of other documents, and warns where some of the judged ones are absent.
 
     Args:
         qrels: Their column docno.
-        judged_in: Their file.
-        documents: Their column docno, or what gives their texts.
-        read_from: Their file.
+        file: Their file.
+        documents: What gives the texts.
 
     Raises:
-        ValueError: If no judged document is there; both files are named.
+        DataError: If no judged document is there.
     """
-    judged = set(qrels["docno"])
-    if isinstance(documents, pd.DataFrame):
-        unknown, held = judged - set(documents["docno"]), set(documents["docno"])
-        count, shown = len(held), sorted(held)[:3]
-    else:
-        unknown, count = set(documents.unknown(sorted(judged))), documents.count
+    judged = sorted(set(qrels["docno"]))
+    unknown = documents.unknown(judged)
+    if len(unknown) == len(judged):
         shown = [docno for docno, _ in islice(documents.pairs(), 3)]
-    if unknown == judged:
-        holds = f"{count} document{'s' * (count > 1)} ({', '.join(shown)}{', …' * (count > len(shown))})"
-        raise ValueError(f"{judged_in} and {read_from} have no document in common: judged are "
-                         f"{some(judged, 'document', 'documents')}, and {read_from.name} holds {holds}. Do they belong "
-                         "together, and are their docnos written alike?")
+        holds = f"{documents.count} document{'s' * (documents.count > 1)} ({', '.join(shown)}"
+        raise DataError(f"{file} and {documents.source} have no document in common: judged are "
+                        f"{_some(judged, 'document', 'documents')}, and {Path(documents.source).name} holds {holds}"
+                        f"{', …' * (documents.count > len(shown))}). Do they belong together, and are their docnos "
+                        "written alike?")
     if unknown:
-        message = f"{some(unknown, 'judged document', 'judged documents')} not in the collection: never retrieved."
-        warnings.warn(f"{judged_in}: {message}", stacklevel=3)
+        _warn(f"{file}: {_some(unknown, 'judged document', 'judged documents')} not in the collection: never "
+              "retrieved.")
+
+
+def _some(names: "pd.Series[str] | list[str]", one: str, many: str) -> str:
+    """Returns how many names there are and which, at most three."""
+    distinct = sorted(set(names))
+    shown = ", ".join(distinct[:3]) + (", …" if len(distinct) > 3 else "")
+    return f"{len(distinct)} {one if len(distinct) == 1 else many} ({shown})"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)

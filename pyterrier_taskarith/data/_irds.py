@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.data._judgements import Judged
 from pyterrier_taskarith.data._texts import TextSource, with_title
-
-__all__ = ["PREFIX", "IrdsTexts", "judged_of"]
+from pyterrier_taskarith.errors import DataError
 
 #: Of PyTerrier's names for ir_datasets' data sets.
 PREFIX = "irds:"
@@ -33,13 +31,13 @@ class IrdsTexts(TextSource):
             dataset: Its id, such as "irds:beir/nfcorpus".
 
         Raises:
-            ValueError: If there is no such data set, or it has no documents with a text.
+            DataError: If there is no such data set, or it has no documents with a text.
         """
         super().__init__()
-        self.dataset = dataset
+        self.dataset = self.source = dataset
         found = reference(dataset)
         if not found.has_docs() or "text" not in found.docs_cls()._fields:
-            raise ValueError(f"{dataset} has no documents with a field 'text'; other data sets of ir_datasets do.")
+            raise DataError(f"{dataset} has no documents with a field 'text'; other data sets of ir_datasets do.")
         self._dataset = found
         # The id names the contents: ir_datasets compares hashes of what it downloads.
         name = found.docs_namespace() if callable(getattr(found, "docs_namespace", None)) else dataset
@@ -74,37 +72,33 @@ class IrdsTexts(TextSource):
         return f"IrdsTexts({self.dataset!r})"
 
 
-def judged_of(dataset: str) -> Judged:
-    """Returns the queries of a data set that are judged, and their judgements.
+def read_irds(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the queries (qid, query) and the judgements (qid, docno, label) of a data set.
 
     Args:
         dataset: Its id with the split, such as "irds:beir/nfcorpus/test".
 
     Raises:
-        ValueError: If there is no such data set, or it has no queries or judgements.
+        DataError: If there is no such data set, or it has no queries or judgements.
         ConnectionError: If its files cannot be had.
     """
     found = reference(dataset)
     if not found.has_queries() or not found.has_qrels():
         lacks = "queries" if not found.has_queries() else "judgements"
         below = [name for name in _names() if name.startswith(f"{dataset.removeprefix(PREFIX)}/")]
-        raise ValueError(f"{dataset} has no {lacks}" + (f"; name a part: {', '.join(below[:8])}." if below else "."))
+        raise DataError(f"{dataset} has no {lacks}" + (f"; name a part: {', '.join(below[:8])}." if below else "."))
     with reachable(dataset):
         queries = [(str(query.query_id), _query(query)) for query in found.queries_iter()]
         labels = [(str(judged.query_id), str(judged.doc_id), int(judged.relevance)) for judged in found.qrels_iter()]
-    qrels = pd.DataFrame(labels, columns=["qid", "docno", "label"]).drop_duplicates(ignore_index=True)
-    topics = pd.DataFrame(queries, columns=["qid", "query"])
-    topics = topics[topics["qid"].isin(qrels["qid"])].reset_index(drop=True)
-    if not len(topics):
-        raise ValueError(f"{dataset}: none of its {len(queries)} queries has a judgement.")
-    return topics, qrels[qrels["qid"].isin(topics["qid"])].reset_index(drop=True)
+    return (pd.DataFrame(queries, columns=["qid", "query"]),
+            pd.DataFrame(labels, columns=["qid", "docno", "label"]).drop_duplicates(ignore_index=True))
 
 
 def reference(dataset: str) -> Any:  # noqa: ANN401 - ir_datasets has no type for it
     """Returns ir_datasets' object of an id.
 
     Raises:
-        ValueError: If there is none; the nearest ids are named.
+        DataError: If there is none; the nearest ids are named.
     """
     name = dataset.removeprefix(PREFIX)
     try:
@@ -112,13 +106,13 @@ def reference(dataset: str) -> Any:  # noqa: ANN401 - ir_datasets has no type fo
         return found.irds_ref()
     except KeyError:
         near = difflib.get_close_matches(name, _names(), n=5, cutoff=0.5)
-        raise ValueError(f"ir_datasets has no data set {name!r}" + (f"; near it: {', '.join(near)}." if near else
+        raise DataError(f"ir_datasets has no data set {name!r}" + (f"; near it: {', '.join(near)}." if near else
                          "; its ids are on ir-datasets.com.")) from None
 
 
 @contextmanager
 def reachable(dataset: str) -> Iterator[None]:
-    """Turns what ir_datasets raises where it cannot download into one error that says what to do.
+    """Turns the errors of ir_datasets' downloads into one that says what to do.
 
     Raises:
         ConnectionError: In its place.
@@ -127,7 +121,7 @@ def reachable(dataset: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
-            f"the files of {dataset} cannot be had ({type(error).__name__}: {error}). ir_datasets downloads them at "
+            f"The files of {dataset} cannot be had ({type(error).__name__}: {error}). ir_datasets downloads them at "
             "first use: is there a network, and room on the disk? Without one, copy ~/.ir_datasets (or what "
             "IR_DATASETS_HOME names) from a machine that has them, or name a BEIR folder or zip instead.") from error
 
@@ -145,5 +139,5 @@ def _text(document: Any) -> str:  # noqa: ANN401 - a named tuple of the data set
 def _query(query: Any) -> str:  # noqa: ANN401 - as above
     text = next((value for name in ("text", "query", "title") if (value := getattr(query, name, None))), None)
     if not isinstance(text, str):
-        raise ValueError(f"the query {query.query_id!r} has no text among {query._fields}")
+        raise DataError(f"The query {query.query_id!r} has no text among {query._fields}.")
     return text.strip()

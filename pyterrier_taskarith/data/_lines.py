@@ -1,60 +1,76 @@
 """Text files line by line; every error names the file, the line and what stands there."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyterrier as pt
+
+from pyterrier_taskarith.errors import DataError
 
 #: Characters of a faulty line that an error shows.
 SHOWN = 80
 
 
-def placed_lines(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Yields the lines that are not blank: the words that say where it stands, its first byte, and the line.
+class Line(NamedTuple):
+    """A line of a file: its number from 1, its first byte, and its text without the line feed."""
+
+    path: Path
+    number: int
+    start: int
+    text: str
+
+    @property
+    def where(self) -> str:
+        """The file and the line, in words."""
+        return f"{self.path}, line {self.number}"
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Yields the lines that are not blank, of a ``.gz`` too.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is not UTF-8.
+        DataError: If a line is not UTF-8, or the file cannot be unpacked.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"The collection lacks the file {path}.")
-    start = 0
-    with path.open("rb") as file:  # bytes, so that only a line feed ends a line
-        for number, raw in enumerate(file, 1):
-            where = f"{path}, line {number}"
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{where}: not UTF-8 (byte {error.start}): {raw[:SHOWN]!r}.") from None
-            if line.strip():
-                yield where, start, line
-            start += len(raw)
+        raise FileNotFoundError(f"There is no file {path}.")
+    start = number = 0
+    try:
+        with pt.io.autoopen(str(path), "rb") as file:  # bytes, so that only a line feed ends a line
+            for number, raw in enumerate(file, 1):
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if text.strip():
+                    yield Line(path, number, start, text)
+                start += len(raw)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, line {number}: not UTF-8 (byte {error.start}): {error.object[:SHOWN]!r}.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}, line {number}: the file cannot be unpacked from there on ({error}); was it "
+                        "downloaded to its end? Fetch it again.") from None
 
 
-def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yields the lines that are not blank, each with the words that say where it stands."""
-    for where, _, line in placed_lines(path):
-        yield where, line
-
-
-def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the JSON object of each line that is not blank, with the words that say where it stands."""
-    for where, line in lines(path):
-        yield where, json_object(line, where)
+def json_lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Yields each line that is not blank with the JSON object that it holds."""
+    for line in lines(path):
+        yield line, json_object(line.text, line.where)
 
 
 def json_object(line: str, where: str) -> dict[str, Any]:
     """Returns the JSON object that a line holds.
 
     Raises:
-        ValueError: If it holds something else.
+        DataError: If it holds something else.
     """
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error.msg}): {line[:SHOWN]!r}.") from None
+        raise DataError(f"{where}: not JSON ({error.msg}): {line[:SHOWN]!r}.") from None
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: not a JSON object: {line[:SHOWN]!r}.")
+        raise DataError(f"{where}: not a JSON object: {line[:SHOWN]!r}.")
     return record
 
 
@@ -62,12 +78,11 @@ def identifier(record: dict[str, Any], key: str, where: str) -> str:
     """Returns a name or whole number as str.
 
     Raises:
-        ValueError: If it is something else.
+        DataError: If it is something else.
     """
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise ValueError(f"{where}: {key!r} must be a name or a whole number, and is {value!r}"
-                         f"{_fields(record, key)}.")
+        raise DataError(f"{where}: {key!r} must be a name or a whole number, and is {value!r}{_fields(record, key)}.")
     return str(value).strip()
 
 
@@ -75,27 +90,15 @@ def string(record: dict[str, Any], key: str, where: str, default: str | None = N
     """Returns a text.
 
     Raises:
-        ValueError: If it is something else, or absent where there is no default.
+        DataError: If it is something else, or absent where there is no default.
     """
     value = record.get(key)
     value = default if value is None and default is not None else value
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {key!r} must be a text, and is {value!r}{_fields(record, key)}.")
+        raise DataError(f"{where}: {key!r} must be a text, and is {value!r}{_fields(record, key)}.")
     return value
 
 
 def _fields(record: dict[str, Any], key: str) -> str:
     """Returns, where a field is missing, which there are, in words."""
     return "" if key in record else f"; the line has the fields {', '.join(map(repr, record)) or '(none)'}"
-
-
-def whole_number(value: str, where: str) -> int:
-    """Returns a label.
-
-    Raises:
-        ValueError: If it is no whole number.
-    """
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(f"{where}: the label must be a whole number, and is {value!r}.") from None

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from pyterrier_taskarith.errors import DataError, WrongTypeError
+
 #: A transformer, or another callable, from a frame with ``docno`` to one with the text column too.
 TextLoader = Callable[[pd.DataFrame], pd.DataFrame]
 #: Rows at least whose texts are in memory at once; enough for batches of like length.
@@ -15,12 +17,12 @@ def strings(frame: pd.DataFrame, column: str) -> list[str]:
     """Returns a column of strings.
 
     Raises:
-        ValueError: If one is no string (with the docnos).
+        DataError: If a value is not a string; the docnos are named.
     """
     values = frame[column].tolist()
     bad = [docno for docno, value in zip(frame["docno"], values, strict=True) if not _is_text(value)]
     if bad:
-        raise ValueError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "
+        raise DataError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "
                          f"{some(bad)}; fill it (pt.text.get_text) or drop the rows")
     return values
 
@@ -32,7 +34,7 @@ def portions(docnos: pd.Series) -> Iterator[np.ndarray]:
         docnos: n of them.
 
     Yields:
-        Places of rows; int64 arrays of PORTION or somewhat more, or of all rows if they are fewer.
+        Positions of rows; int64 arrays of PORTION or somewhat more, or of all rows if they are fewer.
     """
     documents, _ = pd.factorize(docnos)
     order = np.argsort(documents, kind="stable")
@@ -56,25 +58,25 @@ def load_texts(loader: TextLoader, docnos: pd.Series, column: str) -> list[str]:
         column: The text's column in what the loader returns.
 
     Raises:
-        TypeError: If the loader returns no frame.
-        ValueError: If it returns no such column, leaves a document out or gives it twice, or a text is no string.
+        WrongTypeError: If the loader does not return a frame.
+        DataError: If it returns no such column, leaves a document out or gives it twice, or a text is not a string.
     """
     asked = pd.DataFrame({"docno": docnos.drop_duplicates().to_numpy()})
     found = loader(asked)
     if not isinstance(found, pd.DataFrame):
-        raise TypeError(f"text_loader {loader!r} returned a {type(found).__name__}; it must return the frame with the "
-                        f"column {column!r}")
+        raise WrongTypeError(f"text_loader {loader!r} returned a {type(found).__name__}; it must return the frame "
+                             f"with the column {column!r}")
     absent = [name for name in ("docno", column) if name not in found.columns]
     if absent:
-        raise ValueError(f"text_loader {loader!r} returned no column {absent[0]!r} (but {list(found.columns)}); "
+        raise DataError(f"text_loader {loader!r} returned no column {absent[0]!r} (but {list(found.columns)}); "
                          "text_field= names the column with the text")
     texts = dict(zip(found["docno"], strings(found, column), strict=True))
     unknown = [docno for docno in asked["docno"] if docno not in texts]
     if unknown:
-        raise ValueError(f"text_loader {loader!r} has no text for {len(unknown)} documents, docno {some(unknown)}; "
+        raise DataError(f"text_loader {loader!r} has no text for {len(unknown)} documents, docno {some(unknown)}; "
                          "were these results retrieved from other documents?")
     if len(found) != len(asked):
-        raise ValueError(f"text_loader {loader!r} returned {len(found)} rows for {len(asked)} documents; it must "
+        raise DataError(f"text_loader {loader!r} returned {len(found)} rows for {len(asked)} documents; it must "
                          "return one for each")
     return [texts[docno] for docno in docnos]
 

@@ -1,24 +1,21 @@
 """Texts of a documents file too large for memory: an index of where each document's line lies."""
 
 import hashlib
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from pyterrier_taskarith._files import home
-from pyterrier_taskarith.data._lines import identifier, json_object, placed_lines, string
+from pyterrier_taskarith._files import home, new_file
+from pyterrier_taskarith.data._lines import identifier, json_object, lines, string
 from pyterrier_taskarith.data._texts import Fingerprint, TextSource, titles_apart, with_title
+from pyterrier_taskarith.errors import DataError
 
-__all__ = ["StoredTexts", "documents_file"]
-
-#: Raise it when the tables change.
-FORMAT = 1
+#: Raise it when the tables or the stamp change.
+FORMAT = 2
 #: Docnos of one question to SQLite, which takes 999 values at most before version 3.32.
 AT_ONCE = 900
-#: Documents whose places are written together.
+#: Documents whose positions are written together.
 _ROWS = 50_000
 _TABLES = ("CREATE TABLE documents (docno TEXT PRIMARY KEY, start INTEGER NOT NULL) WITHOUT ROWID",
            "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -38,18 +35,19 @@ def documents_file(collection: str | Path) -> tuple[Path, str]:
         if (path / name).is_file():
             return path / name, key
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file, and no folder with docs.jsonl or corpus.jsonl.")
-    where, _, line = next(placed_lines(path), (str(path), 0, "{}"))
-    return path, "_id" if "_id" in json_object(line, where) else "docno"
+        raise FileNotFoundError(f"{path} is not a file, and not a folder with docs.jsonl or corpus.jsonl.")
+    if path.suffix == ".gz":
+        raise DataError(f"{path} is compressed, and documents are read from where they lie in it: unpack it first.")
+    first = next(lines(path), None)
+    return path, "_id" if first and "_id" in json_object(first.text, first.where) else "docno"
 
 
 class StoredTexts(TextSource):
     """Texts by docno, read from JSON lines when they are asked for.
 
-    A document's text is its title, a space and its body, as :func:`read_collection` has
-    it. Where each line lies is looked up in an SQLite file, made once under a temporary name and renamed, and made
-    again where the documents' file has another size or time. It takes some 50 bytes a document on disk; memory stays
-    at a few megabytes whatever their number.
+    A document's text is its title, a space and its body, as :func:`open_dataset` has it. Where each line lies is looked
+    up in an SQLite file, made once, and made again where the documents' file has another size or time. It takes some 50
+    bytes a document on disk; memory stays at a few megabytes whatever their number.
 
     Example:
         >>> texts = StoredTexts("miracl-es")                                         # doctest: +SKIP
@@ -65,13 +63,15 @@ class StoredTexts(TextSource):
 
         Raises:
             FileNotFoundError: If there are no documents.
-            ValueError: If a line is something else, or a docno occurs twice; file and line are named.
+            DataError: If a line is something else, or a docno occurs twice; file and line are named.
         """
         super().__init__()
         self.collection, self.place = str(collection), None if place is None else str(place)
         self._path, self._key = documents_file(collection)
         name = hashlib.sha256(str(self._path.resolve()).encode()).hexdigest()[:16]
         self._index = (Path(place) if place is not None else home() / "texts") / f"{name}.sqlite3"
+        self.source = str(self._path)
+        self._changed = f"{self._path} has changed since it was opened; make a new StoredTexts."
         self._stamp = _stamp(self._path)
         facts = self._facts()
         if facts is None or facts["stamp"] != self._stamp:
@@ -94,8 +94,8 @@ class StoredTexts(TextSource):
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yields docno and text of every document, in the file's order."""
         self._check()
-        for where, _, line in placed_lines(self._path):
-            docno, title, body = self._read(line, where)
+        for line in lines(self._path):
+            docno, title, body = self._read(line.text, line.where)
             yield docno, with_title(title, body) if self._apart else body
 
     def get(self, docnos: Iterable[str]) -> dict[str, str]:
@@ -107,26 +107,29 @@ class StoredTexts(TextSource):
             for start, docno in starts:
                 file.seek(start)
                 line = file.readline().decode("utf-8-sig" if start == 0 else "utf-8")
-                _, title, body = self._read(line, f"{self._path}, byte {start}")
+                name, title, body = self._read(line, f"{self._path}, byte {start}")
+                if name != docno:
+                    raise DataError(self._changed)
                 found[docno] = with_title(title, body) if self._apart else body
         return found
 
     def unknown(self, docnos: Iterable[str]) -> list[str]:
-        """Returns those of some docnos that are no document's, each once; no text is read."""
+        """Returns the docnos that none of the documents has, each once; no text is read."""
+        self._check()
         distinct = list(dict.fromkeys(docnos))
         known = {docno for docno, _ in self._starts(distinct)}
         return [docno for docno in distinct if docno not in known]
 
     def _starts(self, docnos: list[str]) -> Iterator[tuple[str, int]]:
         with closing(_connect(self._index)) as connection:
-            for place in range(0, len(docnos), AT_ONCE):
-                part = docnos[place:place + AT_ONCE]
+            for start in range(0, len(docnos), AT_ONCE):
+                part = docnos[start:start + AT_ONCE]
                 marks = ",".join("?" * len(part))
                 yield from connection.execute(f"SELECT docno, start FROM documents WHERE docno IN ({marks})", part)
 
     def _check(self) -> None:
         if _stamp(self._path) != self._stamp:
-            raise ValueError(f"{self._path} has changed since it was opened; make a new StoredTexts.")
+            raise DataError(self._changed)
 
     def _read(self, line: str, where: str) -> tuple[str, str, str]:
         record = json_object(line, where)
@@ -145,42 +148,33 @@ class StoredTexts(TextSource):
         return facts if facts.get("format") == str(FORMAT) else None
 
     def _build(self) -> None:
-        self._index.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{self._index.stem}-", dir=self._index.parent)
-        os.close(handle)
-        try:
-            with closing(sqlite3.connect(scratch)) as connection:
-                # Whoever is killed leaves the temporary name alone, so nothing needs to be safe before the end.
-                connection.execute("PRAGMA journal_mode=OFF")
-                connection.execute("PRAGMA synchronous=OFF")
-                for table in _TABLES:
-                    connection.execute(table)
-                facts = self._fill(connection)
-                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
-                connection.commit()
-            with open(scratch, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(scratch, self._index)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        with new_file(self._index) as new, closing(sqlite3.connect(new)) as connection:
+            # A killed process leaves the temporary file alone, so nothing needs to be safe before the end.
+            connection.execute("PRAGMA journal_mode=OFF")
+            connection.execute("PRAGMA synchronous=OFF")
+            for table in _TABLES:
+                connection.execute(table)
+            facts = self._fill(connection)
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            connection.commit()
 
     def _fill(self, connection: sqlite3.Connection) -> dict[str, str]:
         # Which of the two texts it is, is known at the end: so both are hashed.
         bare, whole = Fingerprint(), Fingerprint()
         count = longest = titled = repeated = 0
         rows: list[tuple[str, int]] = []
-        for where, start, line in placed_lines(self._path):
-            docno, title, body = self._read(line, where)
+        for line in lines(self._path):
+            docno, title, body = self._read(line.text, line.where)
             count, longest = count + 1, max(longest, len(docno.encode()))
             titled, repeated = titled + bool(title), repeated + bool(title and body.startswith(title))
             bare.add(docno, body)
             whole.add(docno, with_title(title, body))
-            rows.append((docno, start))
+            rows.append((docno, line.start))
             if len(rows) == _ROWS:
                 self._insert(connection, rows)
         self._insert(connection, rows)
         if not count:
-            raise ValueError(f"{self._path} holds no documents.")
+            raise DataError(f"{self._path} holds no documents.")
         apart = titles_apart(titled, repeated)
         return {"format": str(FORMAT), "stamp": self._stamp, "count": str(count), "docno_bytes": str(longest),
                 "titles": "apart" if apart else "in the bodies",
@@ -191,7 +185,7 @@ class StoredTexts(TextSource):
         try:
             connection.executemany("INSERT INTO documents VALUES (?, ?)", rows)
         except sqlite3.IntegrityError:
-            raise ValueError(self._twice(connection, rows)) from None
+            raise DataError(self._twice(connection, rows)) from None
         rows.clear()
 
     def _twice(self, connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> str:
@@ -201,8 +195,8 @@ class StoredTexts(TextSource):
             known = connection.execute("SELECT start FROM documents WHERE docno = ?", (docno,)).fetchone()
             first = starts.setdefault(docno, start if known is None else known[0])
             if first != start:
-                where = next(where for where, place, _ in placed_lines(self._path) if place == max(first, start))
-                return f"{where}: the docno {docno!r} occurs twice."
+                second = next(line for line in lines(self._path) if line.start == max(first, start))
+                return f"{second.where}: the docno {docno!r} occurs twice."
         raise AssertionError("SQLite refused docnos that occur once")
 
 
@@ -214,4 +208,4 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _stamp(path: Path) -> str:
     """Returns what changes when a file does."""
     stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import pandas as pd
 import pyterrier as pt
 
-__all__ = ["Fingerprint", "TextSource", "Texts", "titles_apart", "with_title"]
+from pyterrier_taskarith.errors import DataError
 
 
 class TextSource(pt.Transformer):
@@ -14,10 +15,12 @@ class TextSource(pt.Transformer):
 
     Attributes:
         fingerprint: A hash of what the documents are.
+        source: Where they come from, for messages.
     """
 
     schematic = {"label": "Texts", "help_url": "https://pyterrier.readthedocs.io/en/latest/text.html"}
     fingerprint: str
+    source = "the documents"
 
     @property
     def count(self) -> int:
@@ -32,28 +35,32 @@ class TextSource(pt.Transformer):
         """Returns docno -> text of the documents that exist, among distinct docnos."""
         raise NotImplementedError
 
+    def head(self, count: int | None = None) -> pd.DataFrame:
+        """Returns the first documents, or all of them, as a frame of docno and text."""
+        return pd.DataFrame(islice(self.pairs(), count), columns=["docno", "text"])
+
     @property
     def docno_bytes(self) -> int:
         """Bytes of the longest docno in UTF-8."""
         return max(len(docno.encode()) for docno, _ in self.pairs())
 
     def unknown(self, docnos: Iterable[str]) -> list[str]:
-        """Returns those of some docnos that are no document's, each once."""
+        """Returns the docnos that none of the documents has, each once."""
         distinct = list(dict.fromkeys(docnos))
         known = self.get(distinct)
         return [docno for docno in distinct if docno not in known]
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """The results with their texts: the same rows and columns, and ``text``.
+        """Returns the results with their texts: the same rows and columns, and ``text``.
 
         Raises:
-            ValueError: a docno is none of the documents'.
+            DataError: A docno is not among the documents.
         """
         pt.validate.columns(inp, includes=["docno"], context=self)
         found = self.get(inp["docno"].drop_duplicates().tolist())
         unknown = [docno for docno in inp["docno"] if docno not in found]
         if unknown:
-            raise ValueError(
+            raise DataError(
                 f"{len(unknown)} of {len(inp)} results have a docno that is not among the {self.count} "
                 f"documents, such as {unknown[:3]}: were these results retrieved from other documents?"
             )
@@ -80,23 +87,23 @@ class Texts(TextSource):
         documents: Columns ``docno`` and ``text``, both str; docnos are distinct.
 
     Raises:
-        ValueError: a column is missing, a docno occurs twice, or a text is no str.
+        DataError: A column is missing, a docno occurs twice, or a text is not a str.
     """
 
     def __init__(self, documents: pd.DataFrame) -> None:
         super().__init__()
         missing = [column for column in ("docno", "text") if column not in documents.columns]
         if missing:
-            raise ValueError(f"The documents lack the column {missing[0]!r}; they have {list(documents.columns)}.")
+            raise DataError(f"The documents lack the column {missing[0]!r}; they have {list(documents.columns)}.")
         self.documents = documents
         self._dtype = documents["text"].dtype
         self._text_of: dict[str, str] = dict(zip(documents["docno"], documents["text"], strict=True))
         if len(self._text_of) != len(documents):
             repeated = documents["docno"][documents["docno"].duplicated()]
-            raise ValueError(f"The docno {repeated.iloc[0]!r} occurs more than once.")
+            raise DataError(f"The docno {repeated.iloc[0]!r} occurs more than once.")
         faulty = [d for d, text in self._text_of.items() if not (isinstance(d, str) and isinstance(text, str))]
         if faulty:
-            raise ValueError(f"{len(faulty)} documents have a docno or text that is no str, such as {faulty[:3]}.")
+            raise DataError(f"{len(faulty)} documents have a docno or text that is not a str, such as {faulty[:3]}.")
         whole = Fingerprint()
         for docno, text in self._text_of.items():
             whole.add(docno, text)

@@ -1,51 +1,25 @@
 """Runs, judgements and topics in files; every error names the file and the line.
 
-ir_measures reads runs and judgements, and not pandas: with ``pt.io.read_results`` and ``pt.io.read_qrels`` a document
-called NA is lost, a quotation mark swallows lines, and a line with a field too many or too few is shifted in silence.
+They are not read by pandas: with ``pt.io.read_results`` and ``pt.io.read_qrels`` a document called NA is lost, a
+quotation mark swallows lines, and a line with a field too many or too few is shifted in silence.
 """
 
-import gzip
 import math
-import zlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import ir_measures
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.data._judgements import add_query, read_queries
-from pyterrier_taskarith.data._lines import SHOWN, identifier, json_lines, string
+from pyterrier_taskarith.data._lines import SHOWN, Line, identifier, json_lines, lines, string
 from pyterrier_taskarith.data._texts import TextSource
+from pyterrier_taskarith.errors import DataError
 
-
-class _Lines:
-    """A text file as ir_measures reads one, which tells the line it has come to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.number, self.line = path, 0, ""
-
-    def __iter__(self) -> Iterator[str]:
-        if not self.path.is_file():
-            raise FileNotFoundError(f"There is no file {self.path}.")
-        with pt.io.autoopen(str(self.path), "rb") as file:  # bytes, so that only a line feed ends a line; .gz too
-            for self.number, raw in enumerate(file, 1):
-                self.line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-                yield raw.decode("utf-8-sig" if self.number == 1 else "utf-8")
-
-    def read(self) -> str:
-        """Returns the whole text; to ir_measures, the mark of a file."""
-        return "".join(self)
-
-    @property
-    def where(self) -> str:
-        """The file and the line, in words."""
-        return f"{self.path}, line {self.number}"
+_BEIR_HEADER = ["query-id", "corpus-id", "score"]
 
 
 def read_run(path: str | Path) -> pd.DataFrame:
-    """Reads a run in TREC's format (qid, Q0, docno, rank, score, name), ``.gz`` too; the rank is not used.
+    """Returns a run in TREC's format (qid, Q0, docno, rank, score, name), ``.gz`` too; the rank is not used.
 
     Args:
         path: The file.
@@ -55,49 +29,66 @@ def read_run(path: str | Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is something else, a score is not finite, a document occurs twice for a query, or there
+        DataError: If a line is something else, a score is not finite, a document occurs twice for a query, or there
             are no lines.
     """
     rows: dict[tuple[str, str], tuple[int, float]] = {}
-    for lines, doc in _records(path, ir_measures.read_trec_run, "the six fields qid, Q0, docno, rank, score and name"):
-        pair = doc.query_id, doc.doc_id
-        if not math.isfinite(doc.score):
-            raise ValueError(f"{lines.where}: the score is {doc.score}, and must be finite.")
-        if pair in rows:
-            raise ValueError(f"{lines.where}: document {pair[1]!r} occurs a second time for query {pair[0]!r}; the "
-                             f"first is in line {rows[pair][0]}.")
-        rows[pair] = lines.number, doc.score
-    return pd.DataFrame([(qid, docno, score) for (qid, docno), (_, score) in rows.items()],
-                        columns=["qid", "docno", "score"], index=pd.Index([line for line, _ in rows.values()]))
+    for line in lines(Path(path)):
+        qid, _, docno, _, score, _ = _fields(line, line.text.split(), "qid, Q0, docno, rank, score and name")
+        try:
+            value = float(score)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(f"{line.where}: the score is {score}, and must be a finite number.")
+        if (qid, docno) in rows:
+            raise DataError(f"{line.where}: document {docno!r} occurs a second time for query {qid!r}; the first is in "
+                            f"line {rows[qid, docno][0]}.")
+        rows[qid, docno] = line.number, value
+    if not rows:
+        raise DataError(f"{path} is empty.")
+    return pd.DataFrame([(*pair, score) for pair, (_, score) in rows.items()], columns=["qid", "docno", "score"],
+                        index=pd.Index([number for number, _ in rows.values()]))
 
 
-def read_qrels(path: str | Path) -> pd.DataFrame:
-    """Reads judgements in TREC's format (qid, iteration, docno, label), ``.gz`` too.
+def read_qrels(path: str | Path, *, beir: bool = False) -> pd.DataFrame:
+    """Returns judgements in TREC's format (qid, iteration, docno, label), ``.gz`` too.
 
     Args:
         path: The file.
+        beir: Whether it is in BEIR's format instead: query-id, corpus-id and score between TABs.
 
     Returns:
         qid, docno (str) and label (int).
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is something else, a document is judged twice with different labels for a query, or there
+        DataError: If a line is something else, a document is judged twice with different labels for a query, or there
             are no lines.
     """
     labels: dict[tuple[str, str], int] = {}
-    for lines, judged in _records(path, ir_measures.read_trec_qrels,
-                                  "the four fields qid, iteration, docno and a whole number"):
-        pair = judged.query_id, judged.doc_id
-        if labels.setdefault(pair, judged.relevance) != judged.relevance:
-            raise ValueError(f"{lines.where}: query {pair[0]!r} and document {pair[1]!r} are judged "
-                             f"{judged.relevance}, and {labels[pair]} before.")
-    return pd.DataFrame([(qid, docno, label) for (qid, docno), label in labels.items()],
-                        columns=["qid", "docno", "label"])
+    for line in lines(Path(path)):
+        if beir:
+            qid, docno, value = _fields(line, [field.strip() for field in line.text.split("\t")],
+                                        "query-id, corpus-id and score between TABs")
+            if [qid, docno, value] == _BEIR_HEADER:
+                continue
+        else:
+            qid, _, docno, value = _fields(line, line.text.split(), "qid, iteration, docno and label")
+        try:
+            label = int(value)
+        except ValueError:
+            raise DataError(f"{line.where}: the label must be a whole number, and is {value!r}.") from None
+        if labels.setdefault((qid, docno), label) != label:
+            raise DataError(f"{line.where}: query {qid!r} and document {docno!r} are judged {label}, and "
+                            f"{labels[qid, docno]} before.")
+    if not labels:
+        raise DataError(f"{path} is empty.")
+    return pd.DataFrame([(*pair, label) for pair, label in labels.items()], columns=["qid", "docno", "label"])
 
 
 def read_topics(path: str | Path) -> pd.DataFrame:
-    """Reads topics: lines of qid TAB query; TREC's own format (``<top>``) or its XML; or BEIR's ``queries.jsonl``.
+    """Returns topics: lines of qid TAB query; TREC's own format (``<top>``) or its XML; or BEIR's ``queries.jsonl``.
 
     Args:
         path: The file.
@@ -107,28 +98,35 @@ def read_topics(path: str | Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a line is something else, a qid occurs twice, or there are no topics.
+        DataError: If a line is something else, a qid occurs twice with different queries, or there are no topics.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    with path.open("rb") as file:
-        start = file.read(4096).decode("utf-8-sig", "ignore").lstrip()
     queries: dict[str, str] = {}
+
+    def add(qid: str, query: str, where: str) -> None:
+        if queries.setdefault(qid, query) != query:
+            raise DataError(f"{where}: the qid {qid!r} occurs twice, with different queries.")
+
+    first = next(lines(path), None)
+    start = first.text.lstrip() if first else ""
     if start.startswith("<"):
-        form: Literal["trec", "trecxml"] = "trec" if "<top>" in start.lower() else "trecxml"
+        form: Literal["trec", "trecxml"] = "trec" if b"<top>" in path.read_bytes()[:4096].lower() else "trecxml"
         try:
             for topic in pt.io.read_topics(str(path), form).itertuples():
-                add_query(queries, topic.qid, topic.query, str(path))
+                add(str(topic.qid), str(topic.query), str(path))
         except (SyntaxError, AttributeError, KeyError) as error:  # an XML ParseError is a SyntaxError
-            raise ValueError(f"{path}: not TREC topics ({error}).") from None
+            raise DataError(f"{path}: not TREC topics ({error}).") from None
     elif start.startswith("{"):
-        for where, record in json_lines(path):
-            add_query(queries, identifier(record, "_id", where), string(record, "text", where).strip(), where)
+        for line, record in json_lines(path):
+            add(identifier(record, "_id", line.where), string(record, "text", line.where).strip(), line.where)
     else:
-        queries = read_queries(path)
+        for line in lines(path):
+            qid, tab, query = line.text.partition("\t")
+            if not tab or not qid.strip():
+                raise DataError(f"{line.where}: not a qid, a TAB and a query: {line.text[:SHOWN]!r}.")
+            add(qid.strip(), query.strip(), line.where)
     if not queries:
-        raise ValueError(f"{path} holds no topics.")
+        raise DataError(f"{path} holds no topics.")
     return pd.DataFrame(list(queries.items()), columns=["qid", "query"])
 
 
@@ -142,39 +140,26 @@ def with_queries(run: pd.DataFrame, topics: pd.DataFrame, documents: TextSource,
         path: The run's file, for an error.
 
     Raises:
-        ValueError: If no query of the run is among the topics, or a document is not among the documents.
+        DataError: If no query of the run is among the topics, or a document is not among the documents.
     """
     kept = run[run["qid"].isin(topics["qid"])]
     if not len(kept):
-        raise ValueError(f"{path}: none of its queries ({run['qid'].iloc[0]!r} …) is among the {len(topics)} topics "
-                         f"({topics['qid'].iloc[0]!r} …); do they belong together?")
+        raise DataError(f"{path}: none of its queries ({run['qid'].iloc[0]!r} …) is among the {len(topics)} topics "
+                        f"({topics['qid'].iloc[0]!r} …); do they belong together?")
     unknown = documents.unknown(kept["docno"])
     if unknown:
         rows = kept[kept["docno"].isin(unknown)]
-        raise ValueError(f"{path}, line {rows.index[0]}: document {unknown[0]!r} is not among the "
-                         f"{documents.count} documents and so has no text; the run has {len(unknown)} such documents "
-                         f"({', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}) in {len(rows)} rows. Were "
-                         "these results retrieved from other documents?")
+        raise DataError(f"{path}, line {rows.index[0]}: document {unknown[0]!r} is not among the "
+                        f"{documents.count} documents and so has no text; the run has {len(unknown)} such documents "
+                        f"({', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}) in {len(rows)} rows. Were "
+                        "these results retrieved from other documents?")
     return kept.assign(query=kept["qid"].map(topics.set_index("qid")["query"])).reset_index(drop=True)
 
 
-def _records(path: str | Path, reader: Callable[[Any], Iterator[Any]], form: str) -> Iterator[tuple[_Lines, Any]]:
-    """Yields what a library reads, with the line it stands on.
-
-    Raises:
-        ValueError: If a line does not have the form, or there are none.
-    """
-    lines, found = _Lines(Path(path)), False
-    try:
-        for record in reader(lines):
-            found = True
-            yield lines, record
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{lines.where}: the file cannot be unpacked from there on ({error}); was it downloaded to "
-                         "its end? Fetch it again.") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{lines.where}: not UTF-8 (byte {error.start}): {lines.line[:SHOWN]!r}.") from None
-    except ValueError:
-        raise ValueError(f"{lines.where}: not {form}: {lines.line[:SHOWN]!r}.") from None
-    if not found:
-        raise ValueError(f"{path} is empty.")
+def _fields(line: Line, fields: list[str], names: str) -> list[str]:
+    """Returns a line's fields, of which there are as many as names."""
+    count = names.count(",") + 2
+    if len(fields) != count:
+        raise DataError(f"{line.where}: not the {('three', 'four', '', 'six')[count - 3]} fields {names}: "
+                        f"{line.text[:SHOWN]!r}.")
+    return fields

@@ -4,33 +4,33 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith.data import Collection, read_collection, split_of
 from pyterrier_taskarith.demo import _docstrings
 from pyterrier_taskarith.demo._names import Names
 from pyterrier_taskarith.demo._see_also import read_entries, require_numpydoc, split_see_also, summary
-
-__all__ = ["build_collection"]
+from pyterrier_taskarith.errors import SetupError
 
 PACKAGES = ("numpy", "scipy", "pandas")
 FORMAT = 1  # raise it when the same docstrings would give another collection
 MINIMUM_WORDS = 3
-SIMILAR = 0.7  # a query with this share of its words in the target's summary line is no task
+SIMILAR = 0.7  # a query with this share of its words in the target's summary line is not a task
 GENERAL = 10  # a description of more documents than this describes none of them
 TIMEOUT = 600  # seconds; reading takes about five of one core
 
 
 def build_collection(folder: Path) -> Collection:
-    """The docstrings of numpy, scipy and pandas as a test collection, built once and kept in a folder.
+    """Returns the docstrings of numpy, scipy and pandas as a test collection, built once and kept in a folder.
 
     A document is a docstring without its "See Also" section; docstrings with the same text are one document, under the
     shortest of their public names. A query is the description that a "See Also" entry gives of another function; the
@@ -49,18 +49,20 @@ def build_collection(folder: Path) -> Collection:
         The collection "docstrings", with the splits "dev" and "test" and a report of what was read and left out.
 
     Raises:
-        RuntimeError: numpydoc is missing, or the packages cannot be read.
+        MissingPackageError: numpydoc is not installed.
+        SetupError: The packages cannot be read.
     """
     versions = [f"{package} {version(package)}" for package in PACKAGES]
-    place = Path(folder) / "-".join(["docstrings", *(v.replace(" ", "") for v in versions), f"v{FORMAT}"])
-    if not place.is_dir():
+    target = Path(folder) / "-".join(["docstrings", *(v.replace(" ", "") for v in versions), f"v{FORMAT}"])
+    if not target.is_dir():
         require_numpydoc()
         print(f"building the collection from the docstrings of {', '.join(PACKAGES)}, once (under a minute)",
               file=sys.stderr, flush=True)
         made = make_collection(read_packages(PACKAGES), ", ".join(versions))
-        _write(made, place)
-    report = (place / "report.txt").read_text(encoding="utf-8")
-    return replace(read_collection(place), name="docstrings", report=report)
+        with suppress(FileExistsError), new_folder(target) as new:  # another process may be faster
+            _write(made, new)
+    report = (target / "report.txt").read_text(encoding="utf-8")
+    return replace(read_collection(target), name="docstrings", report=report)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Made:
 
 
 def read_packages(packages: tuple[str, ...]) -> dict[str, Any]:
-    """The packages' docstrings and names, read in a process of its own (`_docstrings.Inventory.as_json`)."""
+    """Returns the packages' docstrings and names, read in a process of its own (`_docstrings.Inventory.as_json`)."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "inventory.json"
@@ -82,12 +84,12 @@ def read_packages(packages: tuple[str, ...]) -> dict[str, Any]:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         if done.returncode != 0 or not out.is_file():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"The docstrings of {', '.join(packages)} cannot be read: {last}")
+            raise SetupError(f"The docstrings of {', '.join(packages)} cannot be read: {last}")
         return json.loads(out.read_text(encoding="utf-8"))
 
 
 def make_collection(inventory: dict[str, Any], source: str) -> Made:
-    """Documents, queries and judgements from an inventory.
+    """Returns documents, queries and judgements from an inventory.
 
     Args:
         inventory: What `read_packages` returns.
@@ -154,7 +156,7 @@ class _Summaries:
         self._read: dict[str, set[str]] = {}
 
     def overlap(self, query: str, docno: str) -> float:
-        """The share of a query's words that stand in a document's summary line."""
+        """Returns the share of a query's words that stand in a document's summary line."""
         if docno not in self._read:
             self._read[docno] = set(_words(summary(self._texts[docno])))
         words = _words(query)
@@ -197,25 +199,13 @@ def _report(
     return "\n".join(lines)
 
 
-def _write(made: Made, place: Path) -> None:
-    """Write the collection's folder under a temporary name, then rename it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
-        qids = {query: "q" + hashlib.sha256(query.encode()).hexdigest()[:12] for query in made.relevant}
-        lines = {
-            "docs.jsonl": [json.dumps(row, ensure_ascii=False) for row in made.documents],
-            "queries.tsv": [f"{qid}\t{query}" for query, qid in qids.items()],
-            "qrels.txt": [f"{qids[q]} 0 {docno} 1" for q, docnos in made.relevant.items() for docno in sorted(docnos)],
-        }
-        for name, content in lines.items():
-            (scratch / name).write_text("".join(line + "\n" for line in content), encoding="utf-8", newline="\n")
-        (scratch / "report.txt").write_text(made.report, encoding="utf-8")
-        scratch.chmod(0o755)  # mkdtemp's folders are for their owner only
-        try:
-            scratch.rename(place)
-        except OSError:
-            if not place.is_dir():  # another process wrote the same collection meanwhile
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _write(made: Made, folder: Path) -> None:
+    qids = {query: "q" + hashlib.sha256(query.encode()).hexdigest()[:12] for query in made.relevant}
+    lines = {
+        "docs.jsonl": [json.dumps(row, ensure_ascii=False) for row in made.documents],
+        "queries.tsv": [f"{qid}\t{query}" for query, qid in qids.items()],
+        "qrels.txt": [f"{qids[q]} 0 {docno} 1" for q, docnos in made.relevant.items() for docno in sorted(docnos)],
+    }
+    for name, content in lines.items():
+        (folder / name).write_text("".join(line + "\n" for line in content), encoding="utf-8", newline="\n")
+    (folder / "report.txt").write_text(made.report, encoding="utf-8")

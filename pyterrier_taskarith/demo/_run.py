@@ -71,8 +71,9 @@ def run_demo(collection: str | Path | None = None, *, development: str | Path | 
         verbose: Whether to show progress.
 
     Raises:
-        RuntimeError: If there is no Java, or numpydoc is missing.
-        ValueError: If the collection or the models are not as they should be.
+        SetupError: If there is no Java.
+        MissingPackageError: If numpydoc is not installed.
+        TaskArithError: If the collection or the models are not as they should be.
     """
     data, first = open_demo(collection, development=development)
     if verbose:

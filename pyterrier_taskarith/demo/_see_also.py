@@ -5,6 +5,8 @@ import textwrap
 import warnings
 from dataclasses import dataclass
 
+from pyterrier_taskarith.errors import MissingPackageError
+
 HEADING = re.compile(r"see also:?", re.IGNORECASE)
 UNDERLINE = re.compile(r"-{3,}|={3,}")
 
@@ -23,23 +25,20 @@ class Entry:
 
 
 def require_numpydoc() -> None:
-    """Raise a RuntimeError that says what to install if numpydoc is missing."""
+    """Raises a MissingPackageError that says what to install if numpydoc is missing."""
     try:
         import numpydoc.docscrape  # noqa: F401
     except ImportError:
-        raise RuntimeError(
+        raise MissingPackageError(
             "The demo's collection is read from docstrings with numpydoc, which is not installed: "
             'run `pip install "pyterrier_taskarith[demo]"`.'
         ) from None
 
 
 def split_see_also(docstring: str) -> tuple[str, str]:
-    """Take the "See Also" sections out of a docstring.
+    """Returns a docstring without its "See Also" sections, and the lines of these without the headings.
 
     Everything else stays as its author wrote it; numpydoc's own rendering would drop sections it does not know.
-
-    Returns:
-        The docstring without them, and their lines without the headings.
     """
     lines = docstring.split("\n")
     body: list[str] = []
@@ -58,7 +57,7 @@ def split_see_also(docstring: str) -> tuple[str, str]:
 
 
 def read_entries(section: str) -> list[Entry]:
-    """The entries of a "See Also" section, by numpydoc's parser.
+    """Returns the entries of a "See Also" section, by numpydoc's parser.
 
     An entry that numpydoc refuses is left out; the others of its section are kept.
     """
@@ -76,7 +75,7 @@ def read_entries(section: str) -> list[Entry]:
 
 
 def summary(docstring: str) -> str:
-    """A docstring's summary, on one line: its first paragraph that is no signature, as numpydoc has it."""
+    """Returns a docstring's summary, on one line: its first paragraph that is not a signature, as numpydoc has it."""
     from numpydoc.docscrape import NumpyDocString
 
     # Signatures and the summary stand in the first paragraphs; what follows need not be parsed, nor be well formed.
@@ -103,7 +102,7 @@ def _parse(lines: list[str]) -> list[Entry]:
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:
-    """An unindented line and the indented ones after it, each time."""
+    """Returns an unindented line and the indented ones after it, each time."""
     blocks: list[list[str]] = []
     for line in lines:
         if not line.strip():

@@ -205,7 +205,7 @@ def test_the_plots_are_images(printed, models, folder):
 def test_a_stored_run_goes_over_a_collection(printed, models, folder, stored):
     (folder / "topics.tsv").rename("queries.tsv")
     status, out, err = printed("sweep", *models, "--collection", ".", "--run", "first.run.gz", *GRID)
-    assert status == 0 and "taskarith: warning: .: 1 query (q8) without a judgement left out." in err
+    assert status == 0 and "taskarith: warning: qrels.txt: 1 query (q8) without a judgement left out." in err
     assert re.match(rf"nDCG@10 on \d development queries of '{folder.name}';", out)
 
 
@@ -216,7 +216,7 @@ def test_a_collection_with_judgements_of_other_documents_is_one_line(printed, fo
     status, out, err = printed(command, "--collection", ".")
     assert (status, out) == (1, "")
     assert err == ("taskarith: qrels.txt and docs.jsonl have no document in common: judged are 9 documents (other0, "
-                   "other1, other2, …), and docs.jsonl holds 24 documents (d0, d1, d10, …). Do they belong together, "
+                   "other1, other2, …), and docs.jsonl holds 24 documents (d0, d1, d2, …). Do they belong together, "
                    "and are their docnos written alike?\n")
 
 

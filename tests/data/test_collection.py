@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyterrier_taskarith.data._collection import read_collection, split_of
+from pyterrier_taskarith.data import read_collection, split_of
 
 QUERIES = [f"query number {number}" for number in range(40)]
 
@@ -41,9 +41,7 @@ def write_beir(folder: Path, splits: dict[str, list[str]]) -> Path:
 def test_a_plain_folder_gives_documents_and_two_halves_of_the_queries(tmp_path):
     collection = read_collection(write_plain(tmp_path / "tiny"))
     assert collection.name == "tiny"
-    assert collection.documents.to_dict("list") == {
-        "docno": ["d1", "d2"], "title": ["Cells", ""], "text": ["Cells They grow.", "No."],
-    }
+    assert list(collection.documents.pairs()) == [("d1", "Cells They grow."), ("d2", "No.")]
     for split in ("dev", "test"):
         topics, qrels = collection.topics[split], collection.qrels[split]
         assert list(topics.columns) == ["qid", "query"] and list(qrels.columns) == ["qid", "docno", "label"]
@@ -69,11 +67,11 @@ def test_a_query_stays_on_its_side_when_others_come_and_go(tmp_path):
 def test_bodies_that_hold_their_title_are_not_given_it_again(tmp_path):
     docs = [{"docno": f"d{i}", "title": f"Title {i}", "text": f"Title {i} and body"} for i in (1, 2)]
     docs.append({"docno": "d3", "title": "Other", "text": "body"})
-    assert read_collection(write_plain(tmp_path / "inside", docs)).documents["text"].tolist() == [
+    assert read_collection(write_plain(tmp_path / "inside", docs)).documents.head()["text"].tolist() == [
         "Title 1 and body", "Title 2 and body", "body",
     ]
     docs[1]["text"] = "body"  # one of three: an abstract may happen to begin with its title
-    assert read_collection(write_plain(tmp_path / "outside", docs)).documents["text"].tolist() == [
+    assert read_collection(write_plain(tmp_path / "outside", docs)).documents.head()["text"].tolist() == [
         "Title 1 Title 1 and body", "Title 2 body", "Other body",
     ]
 
@@ -100,7 +98,7 @@ def test_a_beir_folder_gives_its_own_splits(tmp_path, splits, development, test)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # queries of other splits are no fault
         collection = read_collection(write_beir(tmp_path / "beir", splits))
-    assert collection.documents.to_dict("list") == {"docno": ["7"], "title": ["Cells"], "text": ["Cells They grow."]}
+    assert list(collection.documents.pairs()) == [("7", "Cells They grow.")]
     assert collection.topics["dev"]["qid"].tolist() == development
     assert collection.topics["test"]["qid"].tolist() == test
     assert collection.qrels["test"]["docno"].tolist() == ["7"] * len(test)
@@ -166,7 +164,7 @@ def test_a_query_and_a_judgement_given_twice_count_once(tmp_path):
         ("docs.jsonl", '{"docno": "d3", "text": NaN}', "'text' must be a text, and is nan"),
         ("queries.tsv", "41 no tab", "not a qid, a TAB and a query: '41 no tab'"),
         ("queries.tsv", "3\tagain", "the qid '3' occurs twice"),
-        ("qrels.txt", "1 0 d1", "not the four fields"),
+        ("qrels.txt", "1 0 d1", "not the four fields qid, iteration, docno and label: '1 0 d1'"),
         ("qrels.txt", "1 0 d2 high", "the label must be a whole number, and is 'high'"),
         ("qrels.txt", "1 0 d1 9", "query '1' and document 'd1' are judged 9, and 1 before"),
     ],
@@ -211,6 +209,7 @@ def test_a_collection_without_documents_or_judged_queries_is_refused(tmp_path):
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="none of the 40 queries has a judgement"):
         read_collection(folder)
     (folder / "docs.jsonl").write_text("\n")
+    (folder / "qrels.txt").write_text("".join(f"{number} 0 d1 1\n" for number in range(40)))
     with pytest.raises(ValueError, match="holds no documents"):
         read_collection(folder)
 
@@ -223,14 +222,15 @@ def test_too_few_queries_to_divide_are_refused(tmp_path):
 
 def test_line_separators_inside_a_text_do_not_end_a_line(tmp_path):
     docs = [json.dumps({"docno": "d1", "text": "one\u2028two\x0bthree"}, ensure_ascii=False)]
-    assert read_collection(write_plain(tmp_path / "odd", docs)).documents["text"].tolist() == ["one\u2028two\x0bthree"]
+    documents = read_collection(write_plain(tmp_path / "odd", docs)).documents
+    assert documents.head()["text"].tolist() == ["one\u2028two\x0bthree"]
 
 
 @pytest.mark.skipif("TASKARITH_SHARED" not in os.environ, reason="needs real collections in TASKARITH_SHARED")
 def test_a_real_collection_is_read_whole():
     folder = Path(os.environ["TASKARITH_SHARED"]) / "data" / "collections"
     collection = read_collection(folder / "scifact", development=folder / "scifact_train")
-    assert len(collection.documents) == 5183
+    assert collection.documents.count == 5183
     assert (len(collection.topics["dev"]), len(collection.topics["test"])) == (809, 300)
     first = json.loads((folder / "scifact" / "docs.jsonl").read_text().splitlines()[0])
-    assert collection.documents["text"][0] == first["title"] + " " + first["text"]
+    assert collection.documents.head(1)["text"][0] == first["title"] + " " + first["text"]

@@ -1,7 +1,9 @@
 """Collections by name: folders, zips and ir_datasets' ids, and what is said where there is none."""
 
+import importlib
 import json
 import pickle
+import sys
 import zipfile
 from typing import NamedTuple
 
@@ -9,18 +11,10 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
+from pyterrier_taskarith.data import Collection, IrdsTexts, StoredTexts, Texts, open_dataset
 from pyterrier_taskarith.data import _irds as irds
-from pyterrier_taskarith.data._datasets import open_dataset
-from pyterrier_taskarith.data._irds import IrdsTexts, judged_of
-from pyterrier_taskarith.data._stored_texts import StoredTexts
-from pyterrier_taskarith.data._texts import Texts
 
 CORPUS = [{"_id": f"d{i}", "title": f"T{i}", "text": f"body {i}"} for i in range(6)]
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TASKARITH_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -48,8 +42,7 @@ def plain(tmp_path):
 
 @pytest.mark.parametrize("as_zip", [False, True])
 @pytest.mark.parametrize(("split", "name", "qids"), [
-    (None, "germanquad/test", ["q2", "q3", "q4"]), ("dev", "germanquad/dev", ["q0", "q1"]),
-    ("train.small", "germanquad/train.small", ["q0"])])
+    (None, "test", ["q2", "q3", "q4"]), ("dev", "dev", ["q0", "q1"]), ("train.small", "train.small", ["q0"])])
 def test_a_beir_folder_or_zip_gives_the_split_asked_for(tmp_path, beir, as_zip, split, name, qids):
     source = beir
     if as_zip:
@@ -58,23 +51,28 @@ def test_a_beir_folder_or_zip_gives_the_split_asked_for(tmp_path, beir, as_zip, 
             for path in beir.rglob("*"):
                 file.write(path, path.relative_to(tmp_path))
     data = open_dataset(source, split, place=tmp_path / "place")
-    assert data.name == name and repr(data) == f"Dataset({name!r}, {len(qids)} queries)"
-    assert data.topics.values.tolist() == [[qid, f"query {qid[1:]}"] for qid in qids]
-    assert data.qrels.values.tolist() == [[qid, f"d{qid[1:]}", 2] for qid in qids]
+    assert isinstance(data, Collection) and data.name == "germanquad"
+    assert list(data.topics) == list(data.qrels) == (["dev", "test"] if split is None else [name])
+    sizes = f"{'2 dev, ' * (split is None)}{len(qids)} {name}"
+    assert repr(data) == f"Collection('germanquad', 6 documents, queries: {sizes})"
+    assert data.topics[name].values.tolist() == [[qid, f"query {qid[1:]}"] for qid in qids]
+    assert data.qrels[name].values.tolist() == [[qid, f"d{qid[1:]}", 2] for qid in qids]
     assert dict(data.documents.pairs()) == {f"d{i}": f"T{i} body {i}" for i in range(6)}
     assert not (tmp_path / "home").exists()
 
 
 def test_a_plain_folder_has_one_set_of_queries(plain):
     data = open_dataset(plain)
-    assert data.name == "plain" and data.topics["qid"].tolist() == ["q0", "q1"] and data.documents.count == 6
+    assert data.name == "plain" and list(data.topics) == ["test"] and data.documents.count == 6
+    assert data.topics["test"]["qid"].tolist() == ["q0", "q1"]
+    assert data.report == "plain: 6 documents, 2 test queries (of the folder's queries.tsv)."
     with pytest.raises(ValueError, match=r"queries\.tsv, and no split 'dev'"):
         open_dataset(plain, "dev")
 
 
 def test_the_documents_can_be_elsewhere(tmp_path, plain, beir):
     (plain / "docs.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no folder with docs\.jsonl or corpus\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"not a folder with docs\.jsonl or corpus\.jsonl"):
         open_dataset(plain)
     for place in (beir, beir / "corpus.jsonl"):
         assert open_dataset(plain, documents=place).documents == StoredTexts(beir)
@@ -86,7 +84,7 @@ def test_a_split_or_folder_that_is_not_there_is_named(tmp_path, beir):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds neither queries.tsv nor queries.jsonl"):
         open_dataset(tmp_path / "empty")
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder, and no zip"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder, and not a zip"):
         open_dataset(tmp_path / "nowhere")
 
 
@@ -179,8 +177,8 @@ def test_an_id_gives_judged_queries_and_texts(stub, monkeypatch):
     monkeypatch.setattr(irds, "AT_ONCE", 4)
     data = open_dataset("irds:beir/stub", "test")
     assert data.name == "beir/stub/test"
-    assert data.topics.values.tolist() == [["q0", "zero"], ["q1", "one"]]
-    assert data.qrels.values.tolist() == [["q0", "d0", 2], ["q1", "d5", 0]]
+    assert data.topics["test"].values.tolist() == [["q0", "zero"], ["q1", "one"]]
+    assert data.qrels["test"].values.tolist() == [["q0", "d0", 2], ["q1", "d5", 0]]
     assert dict(data.documents.pairs()) == {"d0": "body 0", **{f"d{i}": f"T{i} body {i}" for i in range(1, 6)}}
     assert data.documents.get(["d5", "x", "d0", "d1", "d2"]) == {
         "d5": "T5 body 5", "d0": "body 0", "d1": "T1 body 1", "d2": "T2 body 2"}
@@ -197,7 +195,7 @@ def test_an_id_gives_judged_queries_and_texts(stub, monkeypatch):
 def test_a_site_that_cannot_be_reached_is_one_error_that_says_what_to_do(stub, error):
     stub(fails=error)
     documents = IrdsTexts("irds:beir/stub")
-    words = r"the files of irds:beir/stub.* cannot be had \(.*(not known|No space|sources failed).*network.*BEIR folder"
+    words = r"The files of irds:beir/stub.* cannot be had \(.*(not known|No space|sources failed).*network.*BEIR folder"
     for ask in (lambda: open_dataset("irds:beir/stub/test"), lambda: documents.count, lambda: list(documents.pairs()),
                 lambda: documents.get(["d1"])):
         with pytest.raises(ConnectionError, match=words) as caught:
@@ -214,7 +212,7 @@ def test_an_id_that_does_not_exist_is_named_with_those_near_it():
 
 def test_an_id_without_queries_says_which_parts_have_some():
     with pytest.raises(ValueError, match=r"irds:miracl/es has no queries; name a part: miracl/es/dev, miracl/es/te"):
-        judged_of("irds:miracl/es")
+        open_dataset("irds:miracl/es")
     with pytest.raises(ValueError, match=r"miracl/es/test-b has no judgements\."):
         open_dataset("irds:miracl/es", "test-b")
 
@@ -226,3 +224,12 @@ def test_the_papers_data_sets_are_known_with_documents_queries_and_judgements(da
     assert found.has_docs() and found.has_queries() and found.has_qrels()
     assert {"title", "text"} <= set(found.docs_cls()._fields) and "text" in found.queries_cls()._fields
     assert IrdsTexts(f"irds:{dataset}").fingerprint
+
+
+@pytest.mark.parametrize(("module", "name", "room"), [("datasets", "open_dataset", "data"),
+                                                      ("first_stage", "first_stage", "terrier")])
+def test_the_old_places_still_work_with_a_warning(module, name, room):
+    sys.modules.pop(f"pyterrier_taskarith.{module}", None)
+    with pytest.warns(DeprecationWarning, match=f"pyterrier_taskarith.{room} now"):
+        old = importlib.import_module(f"pyterrier_taskarith.{module}")
+    assert getattr(old, name) is getattr(importlib.import_module(f"pyterrier_taskarith.{room}"), name)

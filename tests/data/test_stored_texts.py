@@ -12,10 +12,8 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
+from pyterrier_taskarith.data import StoredTexts, Texts, read_collection
 from pyterrier_taskarith.data import _stored_texts as stored_texts
-from pyterrier_taskarith.data._collection import read_collection
-from pyterrier_taskarith.data._stored_texts import StoredTexts
-from pyterrier_taskarith.data._texts import Texts
 
 DOCS = [{"docno": "d1", "title": "Größe", "text": "body one"}, {"docno": "ü2", "title": "", "text": "two\u2028lines"},
         {"docno": "7", "title": "Title", "text": ""}, {"docno": "d" * 70, "text": "no title"}]
@@ -31,11 +29,6 @@ def written(folder: Path, docs=DOCS, name="docs.jsonl", start=b"") -> Path:
 
 def frame(docs=DOCS, texts=TEXTS) -> pd.DataFrame:
     return pd.DataFrame({"docno": [doc["docno"] for doc in docs], "text": texts})
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TASKARITH_HOME", str(tmp_path / "home"))
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
@@ -66,7 +59,7 @@ def test_titles_inside_the_bodies_are_not_given_again(tmp_path):
     folder = written(tmp_path / "c", docs)
     (folder / "queries.tsv").write_text("".join(f"{i}\tquery number {i}\n" for i in range(30)))
     (folder / "qrels.txt").write_text("".join(f"{i} 0 d1 1\n" for i in range(30)))
-    memory = Texts(read_collection(folder).documents)
+    memory = Texts(read_collection(folder).documents.head())
     assert list(StoredTexts(folder).pairs()) == list(memory.pairs())
     assert StoredTexts(folder).fingerprint == memory.fingerprint
     assert dict(memory.pairs())["7"] == ""
@@ -135,7 +128,7 @@ def test_a_file_that_is_not_utf_8_or_holds_nothing_or_is_not_there_is_named(tmp_
         StoredTexts(folder)
     with pytest.raises(ValueError, match="holds no documents"):
         StoredTexts(written(tmp_path / "empty", []))
-    with pytest.raises(FileNotFoundError, match=r"nowhere is no file, and no folder with docs\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a file, and not a folder with docs\.jsonl"):
         StoredTexts(tmp_path / "nowhere")
 
 

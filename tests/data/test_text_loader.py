@@ -9,9 +9,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import Mix, TaskArithReranker, tune
-from pyterrier_taskarith.data import _rows
-from pyterrier_taskarith.data._rows import portions
-from pyterrier_taskarith.data._texts import Texts
+from pyterrier_taskarith.data import Texts, _rows, portions
 from testing import bert_triple, llama_triple, passages, t5_triple
 from tests._reranking import assert_scores_agree, frame, reranker
 

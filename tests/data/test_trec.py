@@ -6,8 +6,7 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith.data._texts import Texts
-from pyterrier_taskarith.data._trec import read_qrels, read_run, read_topics, with_queries
+from pyterrier_taskarith.data import Texts, read_qrels, read_run, read_topics, with_queries
 
 RUN = "q1 Q0 d1 1 2.5 bm25\nq1 Q0 d2 2 -1e-3 bm25\n\nq2\tQ0\td1\t1\t7\tbm25\n"
 
@@ -37,8 +36,8 @@ def test_what_pandas_would_lose_is_kept(tmp_path):
     ("\n \n", "is empty"),
     (RUN + "q3 Q0 d1 1 2.5\n", r"line 5: not the six fields qid, Q0, docno, rank, score and name: 'q3 Q0 d1 1 2.5'"),
     ("q1 Q0 d1 1 2.5 my run\n", "line 1: not the six fields"),
-    (RUN + "q3 Q0 d1 1 high bm25\n", "line 5: not the six fields"),
-    (RUN + "q3 Q0 d1 1 nan bm25\n", "line 5: the score is nan, and must be finite"),
+    (RUN + "q3 Q0 d1 1 high bm25\n", "line 5: the score is high, and must be a finite number"),
+    (RUN + "q3 Q0 d1 1 nan bm25\n", "line 5: the score is nan, and must be a finite number"),
     (RUN + "q1 Q0 d2 3 0 bm25\n", "line 5: document 'd2' occurs a second time for query 'q1'; the first is in line 2"),
 ])
 def test_a_faulty_run_is_named_with_its_line(tmp_path, text, message):
@@ -50,8 +49,8 @@ def test_a_faulty_run_is_named_with_its_line(tmp_path, text, message):
 
 @pytest.mark.parametrize("text, message", [
     ("", "is empty"),
-    ("query-id\tcorpus-id\tscore\n", "line 1: not the four fields qid, iteration, docno and a whole number: 'query-id"),
-    ("q1 0 d1 1\nq1 0 d2 0.5\n", "line 2: not the four fields"),
+    ("query-id\tcorpus-id\tscore\n", "line 1: not the four fields qid, iteration, docno and label: 'query-id"),
+    ("q1 0 d1 1\nq1 0 d2 0.5\n", "line 2: the label must be a whole number, and is '0.5'"),
     ("q1 0 d1 1\nq1 0 d1 0\n", "line 2: query 'q1' and document 'd1' are judged 0, and 1 before"),
 ])
 def test_faulty_judgements_are_named_with_their_line(tmp_path, text, message):

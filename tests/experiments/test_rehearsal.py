@@ -25,7 +25,7 @@ from experiments.systems import SYSTEMS, Model
 from experiments.table1 import table1
 from experiments.table3 import table3
 from pyterrier_taskarith import Mix
-from pyterrier_taskarith.data._collection import Collection
+from pyterrier_taskarith.data import Collection, Texts
 from tests.experiments._small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -215,7 +215,7 @@ def test_docstrings_of_each_package_are_a_collection(tmp_path, monkeypatch):
         "dev": [("a", "numpy.sum", 1), ("b", "numpy.sum", 1), ("b", "scipy.fft", 1)],
         "test": [("c", "numpy", 1), ("c", "numpy.sum", 2), ("d", "scipy.fft", 1)]}.items()}
     monkeypatch.setattr("experiments.rehearsal.small_collections.build_collection",
-                        lambda folder: Collection("docstrings", documents, topics, qrels))
+                        lambda folder: Collection("docstrings", Texts(documents), topics, qrels))
     docstring_collections(tmp_path)
     loaded = load(Dataset("SciFact", "numpy", "biomedical", development_folder="numpy_dev"), tmp_path)
     assert list(loaded.documents.pairs()) == [("numpy.sum", "Sum of\nelements."), ("numpy", "Arrays.")]
