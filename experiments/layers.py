@@ -12,11 +12,12 @@ from experiments.layout import READINGS_IN_WORDS, number
 from experiments.loading import DEVELOPMENT
 from experiments.options import Request
 from experiments.paper import RANKER
-from experiments.protocol import READINGS, choose_alpha, development, values
+from experiments.protocol import READINGS, choose_alpha, values
 from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.evaluation import highest
 from pyterrier_taskarith.evaluation.tables import Cell, Table
 
 NAME = "layers"
@@ -74,7 +75,7 @@ def ablations(where: Sequence[str], alpha: float) -> dict[str, tuple[str, Alpha 
 def scored(bench: Workbench, system: System, dataset: Dataset, variant: str, alpha: Alpha | None) -> list[float]:
     """Returns nDCG@10 on a dataset's development queries by every reading."""
     run = bench.neural(system, dataset, DEVELOPMENT, variant, alpha)
-    return values(development(bench, dataset), run, READINGS.values())
+    return values(bench, dataset, run, READINGS.values())
 
 
 def table_of(found: dict[str, dict[str, list[float]]], rows: Sequence[str]) -> Table:
@@ -89,8 +90,8 @@ def table_of(found: dict[str, dict[str, list[float]]], rows: Sequence[str]) -> T
         for by_row in found.values():
             for place in range(len(READINGS)):
                 value, whole = by_row[name][place], by_row["all"][place]
-                best = max(each[place] for each in by_row.values())
-                cells += [Cell(number(value), bold=value >= best - 1e-9), Cell(number(value - whole, sign=True))]
+                best = highest([each[place] for each in by_row.values()])[list(by_row).index(name)]
+                cells += [Cell(number(value), bold=bool(best)), Cell(number(value - whole, sign=True))]
         body.append(tuple(cells))
     return Table(tuple(header), tuple(body), ("nDCG@10 on the development queries.",))
 

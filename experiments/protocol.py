@@ -1,6 +1,6 @@
 """The paper's protocol on stored runs: α first, then λ. Nothing is scored for λ: a run is mixed as it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +13,7 @@ from experiments.paper import TUNED, printed_curves
 from experiments.scoring import Workbench
 from experiments.systems import System
 from pyterrier_taskarith import Mix
-from pyterrier_taskarith.tuning import Development
+from pyterrier_taskarith.tuning import aligned, best_setting, sweep_runs
 
 MEASURES = (P @ 10, nDCG @ 3, nDCG @ 10, AP @ 100)
 #: What α and λ are chosen by.
@@ -24,8 +24,6 @@ LAMBDAS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 UNTUNED_LAMBDA = 0.5
 #: How Θ' may be scored while α is chosen, which the paper does not say -> λ.
 READINGS = {"alone": 0.0, "half": 0.5}
-#: Means that differ by less are equal: they are sums of the same figures in another order.
-TIE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,8 @@ def best_alpha(means: pd.Series) -> float:
     Args:
         means: α -> mean; NaN is never chosen.
     """
-    return float(max(means.index[means >= means.max() - TIE]))
+    rows = pd.DataFrame({"alpha": means.index, "weight": 1.0, "value": means.to_numpy()})
+    return float(best_setting(rows, prefer="largest")["alpha"])
 
 
 def choose_alpha(bench: Workbench, system: System, developments: Sequence[Dataset], reading: str,
@@ -89,11 +88,10 @@ def choose_alpha(bench: Workbench, system: System, developments: Sequence[Datase
     """
     rows = []
     for dataset in developments:
-        judged = development(bench, dataset)
-        for alpha in alphas:
-            run = bench.neural(system, dataset, DEVELOPMENT, TUNED, alpha)
-            rows += [(name, dataset.name, alpha, value) for name, value in zip(
-                READINGS, values(judged, run, READINGS.values()), strict=True)]
+        runs = {alpha: bench.neural(system, dataset, DEVELOPMENT, TUNED, alpha) for alpha in alphas}
+        found = evaluated(bench, dataset, runs, READINGS.values())
+        rows += [(name, dataset.name, alpha, value) for (name, alpha), value in zip(
+            ((name, alpha) for alpha in alphas for name in READINGS), found["value"], strict=True)]
     curves = pd.DataFrame(rows, columns=["reading", "dataset", "alpha", "value"])
     return Choice(system.name, reading, best_alpha(averages(curves, reading)), curves)
 
@@ -110,21 +108,29 @@ def choose_lambda(bench: Workbench, system: System, dataset: Dataset, variant: s
     if not dataset.tunes_weight:
         return UNTUNED_LAMBDA, pd.Series(dtype="float64")
     run = bench.neural(system, dataset, DEVELOPMENT, variant, alpha)
-    found = pd.Series(values(development(bench, dataset), run, LAMBDAS), index=pd.Index(LAMBDAS, name="λ"))
-    return float(max(found.index[found >= found.max() - TIE])), found
+    found = evaluated(bench, dataset, {1.0: run}, LAMBDAS)
+    chosen = best_setting(found, prefer="smallest")  # Mix's weight is 1 − λ
+    return LAMBDAS[int(chosen.name)], pd.Series(found["value"].to_numpy(), index=pd.Index(LAMBDAS, name="λ"))
 
 
-def development(bench: Workbench, dataset: Dataset) -> Development:
-    """Returns a dataset's development queries with the first stage's run, ready to be mixed and evaluated."""
+def evaluated(bench: Workbench, dataset: Dataset, runs: Mapping[float, pd.DataFrame],
+              lambdas: Iterable[float]) -> pd.DataFrame:
+    """Returns nDCG@10 on a dataset's development queries for each α and, within it, each λ: see ``sweep_runs``.
+
+    Args:
+        bench: Where the first stage's run is.
+        dataset: The dataset.
+        runs: α -> a re-ranker's run.
+        lambdas: BM25's weights.
+    """
     loaded = bench.data(dataset)
-    return Development(bench.first(dataset, DEVELOPMENT), loaded.qrels[DEVELOPMENT], TUNED_BY,
-                       loaded.topics[DEVELOPMENT], ["qid", "docno", "query", "text"])
+    return sweep_runs(runs, bench.first(dataset, DEVELOPMENT), loaded.qrels[DEVELOPMENT],
+                      weights=[1 - weight for weight in lambdas], measures=TUNED_BY, topics=loaded.topics[DEVELOPMENT])
 
 
-def values(judged: Development, run: pd.DataFrame, lambdas: Iterable[float]) -> list[float]:
-    """Returns nDCG@10 of a run mixed with the first stage, for each λ."""
-    neural = judged.normalised(aligned(run, judged.run))
-    return [next(judged.evaluate(1 - weight, neural))[1] for weight in lambdas]
+def values(bench: Workbench, dataset: Dataset, run: pd.DataFrame, lambdas: Iterable[float]) -> list[float]:
+    """Returns nDCG@10 of a run on the development queries, mixed with the first stage, for each λ."""
+    return evaluated(bench, dataset, {1.0: run}, lambdas)["value"].tolist()
 
 
 def mixed(first: pd.DataFrame, run: pd.DataFrame, weight_of_bm25: float) -> pd.DataFrame:
@@ -147,16 +153,3 @@ class _Stored(pt.Transformer):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.result_frame(inp, context=self)
         return inp.assign(score=aligned(self.run, inp).to_numpy() if len(inp) else [])
-
-
-def aligned(run: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """Returns a run's scores in the order of other rows.
-
-    Raises:
-        ValueError: If the two are not of the same queries and documents.
-    """
-    scores = run.set_index(["qid", "docno"])["score"]
-    wanted = pd.MultiIndex.from_frame(rows[["qid", "docno"]])
-    if len(scores) != len(wanted) or not wanted.isin(scores.index).all():
-        raise ValueError(f"a run of {len(scores)} rows is not of the {len(wanted)} rows that the first stage found")
-    return scores.reindex(wanted).reset_index(drop=True)

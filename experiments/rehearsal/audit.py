@@ -15,7 +15,7 @@ from experiments.datasets import Dataset
 from experiments.loading import DEVELOPMENT, TEST
 from experiments.measuring import Measured, Plan, line_up
 from experiments.paper import BM25, TUNED
-from experiments.protocol import LAMBDAS, READINGS, Choice, development, mixed, values
+from experiments.protocol import LAMBDAS, READINGS, Choice, mixed, values
 from experiments.rehearsal.reference import Reference
 from experiments.runs import RUN
 from experiments.scoring import Alpha, Workbench
@@ -147,8 +147,7 @@ def check_figures(bench: Workbench, system: System, dataset: Dataset, measured: 
             curve = [ndcg(fused(firsts[DEVELOPMENT], run, each), qrels[DEVELOPMENT]) for each in LAMBDAS]
             best = max(each for each, value in zip(LAMBDAS, curve, strict=True) if value >= max(curve) - FIGURES_AGREE)
             same(weight, best, f"{where}: λ")
-            ours = values(development(bench, dataset), bench.neural(system, dataset, DEVELOPMENT, row.variant, alpha),
-                          LAMBDAS)
+            ours = values(bench, dataset, bench.neural(system, dataset, DEVELOPMENT, row.variant, alpha), LAMBDAS)
             for each, one, other in zip(LAMBDAS, ours, curve, strict=True):
                 same(one, other, f"{where}, development, λ = {each:g}")
         else:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith.arithmetic import LayerAlphas
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import mean_interval
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._ablation import CONFIDENCE, EVERYWHERE, NOWHERE, Ablation
@@ -56,12 +57,13 @@ def ablate(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, mode: str
     """
     check_reranker(reranker, "ablate takes")
     if mode not in MODES:
-        raise ValueError(f"mode={mode!r}: choose 'only' (the task vector in one group of layers) or 'without' (in all "
-                         "but one)")
+        raise TaskArithError(f"mode={mode!r}: choose 'only' (the task vector in one group of layers) or 'without' (in "
+                             "all but one)")
     alphas = _alphas(reranker)
     parts = layer_groups(reranker, groups)
     if taken := {EVERYWHERE, NOWHERE} & {group.label for group in parts.groups}:
-        raise ValueError(f"groups={groups!r}: {taken.pop()!r} is the name of a system that groups are compared with")
+        raise TaskArithError(f"groups={groups!r}: {taken.pop()!r} is the name of a system that groups "
+                             "are compared with")
     weight = checked_weights([weight])[0]
     sets = developments(run, qrels, topics, measures, reranker.columns)
     switches = _switches(parts, mode)
@@ -86,15 +88,16 @@ def _alphas(reranker: TaskArithReranker) -> dict[str, float]:
         ValueError: If it does nothing, or is by layers.
     """
     if reranker.variant != "merged":
-        raise ValueError(f"variant={reranker.variant!r} has no task vector to ablate: give the merged re-ranker, Θ'")
+        raise TaskArithError(f"variant={reranker.variant!r} has no task vector to ablate: give the merged "
+                             "re-ranker, Θ'")
     found: dict[str, float] = {}
     for vector, alpha in reranker.setting.alphas:
         if isinstance(alpha, LayerAlphas):
-            raise ValueError(f"α is {alpha}, by layers already: give the re-ranker at one α for all layers, such as "
-                             "reranker.copy(alpha=1.0)")
+            raise TaskArithError(f"α is {alpha}, by layers already: give the re-ranker at one α for all layers, such "
+                                 "as reranker.copy(alpha=1.0)")
         found[vector] = alpha
     if not any(found.values()):
-        raise ValueError(f"alpha={reranker.alpha!r}: nothing is added to any layer, so there is nothing to ablate")
+        raise TaskArithError(f"alpha={reranker.alpha!r}: nothing is added to any layer, so there is nothing to ablate")
     return found
 
 

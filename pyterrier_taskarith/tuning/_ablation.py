@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pyterrier_taskarith.errors import TaskArithError, WrongTypeError
 from pyterrier_taskarith.evaluation.plots import finished, pyplot
 from pyterrier_taskarith.evaluation.tables import (
     Cell,
@@ -120,17 +121,17 @@ def plot_ablation(ablation: Ablation, *, measure: str | None = None, title: str 
         95 % interval, and a line for what the whole task vector changes.
 
     Raises:
-        TypeError: If it is no ablation.
+        TypeError: If it is not an ablation.
         ValueError: If it has no such measure.
         ImportError: If matplotlib is not installed.
     """
     if not isinstance(ablation, Ablation):
-        raise TypeError(f"plot_ablation takes what ablate returned, not a {type(ablation).__name__}")
+        raise WrongTypeError(f"plot_ablation takes what ablate returned, not a {type(ablation).__name__}")
     plt = pyplot("a plot of an ablation")
     measures = list(ablation.frame["measure"].unique())
     measure = measures[0] if measure is None else measure
     if measure not in measures:
-        raise ValueError(f"the ablation has no {measure!r}; it has {measures}")
+        raise TaskArithError(f"the ablation has no {measure!r}; it has {measures}")
     rows = ablation.frame[ablation.frame["measure"] == measure]
     panels = list(rows.groupby("collection", sort=False)) if "collection" in rows.columns else [("", rows)]
     names = [name for name in rows["group"].unique() if name not in (EVERYWHERE, NOWHERE)]

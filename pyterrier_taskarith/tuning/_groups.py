@@ -8,6 +8,7 @@ import numpy as np
 
 from pyterrier_taskarith.arithmetic import DEFAULT, Alpha, LayerAlphas, Layers, MergePlan, alpha_of
 from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.reranker import TaskArithReranker
 
 #: Groups by a word: the embeddings and each layer; or the embeddings and, of an encoder-decoder on each side, thirds of
@@ -16,7 +17,7 @@ PARTITIONS = ("layers", "thirds")
 #: A word of :data:`PARTITIONS`; layers as :class:`Layers` writes them, one entry a group; or such layers by name.
 Groups = str | Sequence[str] | Mapping[str, str]
 #: A side and a number, as ``layer_of`` returns them.
-Place = tuple[str, int]
+LayerNumber = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Group:
     vectors: tuple[str, ...]
 
     @property
-    def first(self) -> Place | None:
+    def first(self) -> LayerNumber | None:
         """The lowest layer in it, the encoder's before the decoder's; None where it has more than layers."""
         places = [layer_of(name) for name in self.parameters]
         if any(number is None for _, number in places):
@@ -104,7 +105,7 @@ class LayerGroups:
         for label, names in parts:
             alphas = {alpha_of(alpha, name) for name in names} or {default}
             if len(alphas) > 1:
-                raise ValueError(f"α is {alpha}, which has several values in {label}: {sorted(alphas)}")
+                raise TaskArithError(f"α is {alpha}, which has several values in {label}: {sorted(alphas)}")
             found.append(alphas.pop())
         return tuple(found)
 
@@ -124,26 +125,26 @@ def layer_groups(reranker: TaskArithReranker, groups: Groups) -> LayerGroups:
     plan = reranker.plan
     if isinstance(groups, str):
         if groups not in PARTITIONS:
-            raise ValueError(f"groups={groups!r}: choose one of {', '.join(map(repr, PARTITIONS))}, or give a list of "
-                             "layers, such as ['embeddings', '0-5', '6-11'], or such layers by name")
+            raise TaskArithError(f"groups={groups!r}: choose one of {', '.join(map(repr, PARTITIONS))}, or give a list "
+                                 "of layers, such as ['embeddings', '0-5', '6-11'], or such layers by name")
         texts = _partition(plan, thirds=groups == "thirds")
         named = dict(zip(texts, texts, strict=True))
     else:
         given = list(groups.items()) if isinstance(groups, Mapping) else [(text, text) for text in groups]
         named = {str(label): str(text) for label, text in given}
         if not named or len(named) < len(given):
-            raise ValueError(f"groups={groups!r}: give at least one group, and each once")
+            raise TaskArithError(f"groups={groups!r}: give at least one group, and each once")
     found = tuple(_group(plan, label, Layers(text)) for label, text in named.items())
     empty = [group.label for group in found if not group.parameters]
     if empty:
         others = [group.layers.text for group in found if group.parameters]
-        raise ValueError(f"no parameter is merged in the groups {empty}: the model has no such layers, or the task "
-                         f"vector leaves them out{f'; give groups={others}' if others else ''} (the merge plan lists "
-                         "every parameter: print(reranker.plan))")
+        raise TaskArithError(f"no parameter is merged in the groups {empty}: the model has no such layers, or the task "
+                             f"vector leaves them out{f'; give groups={others}' if others else ''} (the merge plan "
+                             "lists every parameter: print(reranker.plan))")
     for name in plan.merged:
         within = [group.label for group in found if name in group.layers]
         if len(within) > 1:
-            raise ValueError(f"parameter {name!r} is in the groups {within}: give it to one of them")
+            raise TaskArithError(f"parameter {name!r} is in the groups {within}: give it to one of them")
     covered = {name for group in found for name in group.parameters}
     rest = tuple(entry.name for entry in plan.entries if entry.merged and entry.name not in covered)
     return LayerGroups(found, rest, tuple(plan.vectors))

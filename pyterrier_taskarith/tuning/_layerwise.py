@@ -12,12 +12,13 @@ import pyterrier as pt
 from ir_measures import Measure
 
 from pyterrier_taskarith.arithmetic import as_alpha
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import MEAN_TOLERANCE, highest
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._choose import counted
 from pyterrier_taskarith.tuning._development import Frames, developments
-from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, Place, layer_groups
+from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, LayerNumber, layer_groups
 from pyterrier_taskarith.tuning._settings import numbers_of
 from pyterrier_taskarith.tuning._sweep import Rows, check_reranker, checked_weights, resuming, scored
 
@@ -28,7 +29,7 @@ LAYER_ALPHAS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 REUSE_BYTES = 2**30
 BEST = "best"
 #: α of what is in no group, then of each group.
-Setting = tuple[float, ...]
+LayerSetting = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -119,24 +120,24 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
 
     Raises:
         TypeError: If the re-ranker, the run or the values are something else.
-        ValueError: If groups or start are unknown, a group has no merged parameter, ``rounds`` is no whole number of at
-            least 1; and as :func:`sweep`.
+        ValueError: If groups or start are unknown, a group has no merged parameter, ``rounds`` is not a whole number
+            of at least 1; and as :func:`sweep`.
     """
     check_reranker(reranker, "tune_layers takes")
     if reranker.variant != "merged":
-        raise ValueError(f"α does nothing to variant={reranker.variant!r}: give the merged re-ranker, Θ'")
+        raise TaskArithError(f"α does nothing to variant={reranker.variant!r}: give the merged re-ranker, Θ'")
     for name, number, least in (("rounds", rounds, 1), ("reuse_bytes", reuse_bytes, 0)):
         if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise ValueError(f"{name}={number!r}: must be a whole number of at least {least}")
+            raise TaskArithError(f"{name}={number!r}: must be a whole number of at least {least}")
     values, weight = numbers_of(alphas, "alphas"), checked_weights([weight])[0]
     parts = layer_groups(reranker, groups)
     given = None if isinstance(start, str) and start == BEST else parts.values(as_alpha(start, "start"))
     sets = developments(run, qrels, topics, measure, reranker.columns)
     labels = list(next(iter(sets.values())).labels.values())
     if len(labels) > 1:
-        raise ValueError(f"measure={measure!r} stands for {labels}: give one")
+        raise TaskArithError(f"measure={measure!r} stands for {labels}: give one")
 
-    def score(settings: list[Setting], first: Place | None) -> Iterator[Rows]:
+    def score(settings: list[LayerSetting], first: LayerNumber | None) -> Iterator[Rows]:
         """Yields the rows of each setting; they differ from the first layer on alone."""
         with reranker.model.reusing(first, reuse_bytes) if first is not None and reuse_bytes else nullcontext():
             for setting in settings:
@@ -160,28 +161,28 @@ class _Search:
     """Coordinate steps, and what they saw.
 
     Attributes:
-        means: Setting -> its mean, of all that were scored.
+        means: LayerSetting -> its mean, of all that were scored.
     """
 
     def __init__(self, parts: LayerGroups, alphas: list[float],
-                 score: Callable[[list[Setting], Place | None], Iterator[Rows]],
+                 score: Callable[[list[LayerSetting], LayerNumber | None], Iterator[Rows]],
                  advance: Callable[[], object]) -> None:
         self._parts, self._alphas, self._score, self._advance = parts, alphas, score, advance
-        self.means: dict[Setting, float] = {}
+        self.means: dict[LayerSetting, float] = {}
         self._rows: list[list[object]] = []
 
-    def single(self) -> Setting:
+    def single(self) -> LayerSetting:
         """Returns the best α for all layers."""
         settings = [(alpha,) * (1 + len(self._parts.groups)) for alpha in self._alphas]
         self._see(settings, 0, "", None)
         return self._best(settings)
 
-    def given(self, setting: Setting) -> Setting:
+    def given(self, setting: LayerSetting) -> LayerSetting:
         """Looks at the setting to start from."""
         self._see([setting], 0, "", None)
         return setting
 
-    def step(self, present: Setting, number: int, place: int) -> Setting:
+    def step(self, present: LayerSetting, number: int, place: int) -> LayerSetting:
         """Returns the best setting that differs in one group's α at most."""
         group = self._parts.groups[place]
         others = [(*present[:place + 1], alpha, *present[place + 2:]) for alpha in self._alphas
@@ -192,11 +193,11 @@ class _Search:
         best = self._best(others)
         return best if self.means[best] > self.means[present] + MEAN_TOLERANCE else present
 
-    def _best(self, settings: list[Setting]) -> Setting:
+    def _best(self, settings: list[LayerSetting]) -> LayerSetting:
         equal = itertools.compress(settings, highest([self.means[setting] for setting in settings]))
         return min(equal, key=lambda setting: sum(map(abs, setting)))
 
-    def _see(self, settings: list[Setting], number: int, label: str, first: Place | None) -> None:
+    def _see(self, settings: list[LayerSetting], number: int, label: str, first: LayerNumber | None) -> None:
         new = [setting for setting in settings if setting not in self.means]
         for setting, rows in zip(new, self._score(new, first), strict=True):
             # Of several sets their average comes last.
@@ -211,5 +212,5 @@ class _Search:
                                                  *(f"alpha.{label}" for label in labels), "weight", "measure", "value"])
 
 
-def _alpha(parts: LayerGroups, setting: Setting) -> Any:  # noqa: ANN401
+def _alpha(parts: LayerGroups, setting: LayerSetting) -> Any:  # noqa: ANN401
     return parts.alpha(dict.fromkeys(parts.vectors, setting))

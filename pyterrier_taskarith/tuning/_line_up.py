@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from ir_measures import Measure
 
+from pyterrier_taskarith.errors import TaskArithError, WrongTypeError
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._layerwise import TunedLayers
@@ -34,19 +35,19 @@ def line_up(tuned: Tuned | TunedLayers | Mapping[str, Tuned], run: pd.DataFrame,
 
     Returns:
         Name -> run, in the order of the paper's tables: the first stage, Θ_0, Θ_D, Θ_T, :data:`FIXED`, :data:`TUNED`.
-        With several vectors there is a Θ_0 and a Θ_D for each; vectors that are no plain difference of two models have
-        none. Each system scores the run once.
+        With several vectors there is a Θ_0 and a Θ_D for each; vectors that are not a plain difference of two models
+        have none. Each system scores the run once.
 
     Raises:
         TypeError: If ``tuned`` or the run is something else.
-        ValueError: If a weight is no number from 0 to 1, the run repeats a document, or ``first_stage`` is the name of
-            another system; and pt.validate's error if a column is missing.
+        ValueError: If a weight is not a number from 0 to 1, the run repeats a document, or ``first_stage`` is the name
+            of another system; and pt.validate's error if a column is missing.
     """
     if not isinstance(run, pd.DataFrame):
-        raise TypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
+        raise WrongTypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
     mixes = _mixes(tuned, weight)
     if first_stage in mixes:
-        raise ValueError(f"first_stage={first_stage!r}: another system of the line-up is called so")
+        raise TaskArithError(f"first_stage={first_stage!r}: another system of the line-up is called so")
     first = {} if first_stage is None else {first_stage: run}
     return {**first, **{name: mix(run) for name, mix in mixes.items()}}
 
@@ -80,8 +81,8 @@ def tune_each(reranker: TaskArithReranker, run: pd.DataFrame, qrels: pd.DataFram
         ValueError: As :func:`tune`.
     """
     if isinstance(alphas, Mapping):
-        raise TypeError(f"alphas={alphas!r}: tune_each tunes one α for all vectors; give a list of numbers, or tune "
-                        "the vectors' own α with tune")
+        raise WrongTypeError(f"alphas={alphas!r}: tune_each tunes one α for all vectors; give a list of numbers, or "
+                             "tune the vectors' own α with tune")
 
     def choose(system: TaskArithReranker, alphas: Sequence[float]) -> Tuned:
         return tune(system, run, qrels, alphas=alphas, weights=weights, measure=measure, order=order, prefer=prefer,
@@ -111,5 +112,5 @@ def _mixes(tuned: Tuned | TunedLayers | Mapping[str, Tuned], weight: float | Non
         rerankers = {name: each.reranker for name, each in tuned.items()}
         weights = {name: each.weight for name, each in tuned.items()}
     else:
-        raise TypeError(f"line_up takes what tune, tune_layers or tune_each returned first, not {tuned!r}")
+        raise WrongTypeError(f"line_up takes what tune, tune_layers or tune_each returned first, not {tuned!r}")
     return {name: Mix(each, weights[name] if weight is None else weight) for name, each in rerankers.items()}

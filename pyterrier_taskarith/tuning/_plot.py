@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import INTERVALS, mean_interval
 from pyterrier_taskarith.evaluation.plots import finished, pyplot, read_evidence, setting_means
 from pyterrier_taskarith.evaluation.tables import percent
@@ -40,14 +41,14 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
         The matplotlib figure, which a notebook shows.
 
     Raises:
-        TypeError: If the evidence is no frame.
+        TypeError: If the evidence is not a frame.
         ValueError: If it lacks a column, the measure or a weight, or an argument is out of range.
         ImportError: If matplotlib is not installed.
     """
     plt = pyplot("a plot of α")
     if interval not in INTERVALS or not 0 < confidence < 1:
-        raise ValueError(f"interval={interval!r}, confidence={confidence!r}: choose interval from {tuple(INTERVALS)} "
-                         "and confidence between 0 and 1")
+        raise TaskArithError(f"interval={interval!r}, confidence={confidence!r}: choose interval from "
+                             f"{tuple(INTERVALS)} and confidence between 0 and 1")
     measure, rows = read_evidence(evidence, measure)
     means = setting_means(rows)
     swept = sorted(means["weight"].unique().tolist())
@@ -55,7 +56,7 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
         best = float(means.loc[means["value"].idxmax(), "weight"])
         weights = tuple(weight for weight in dict.fromkeys((1.0, 0.5, best)) if weight in swept)
     if not weights or not set(weights) <= set(swept):
-        raise ValueError(f"the sweep has no {measure!r} for weights {weights}; it has weights {swept}")
+        raise TaskArithError(f"the sweep has no {measure!r} for weights {weights}; it has weights {swept}")
     figure, panels = plt.subplots(1, len(weights), figsize=(4.4 * len(weights), 3.6), layout="constrained",
                                   squeeze=False)
     for axes, weight in zip(panels[0], weights, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pyterrier_taskarith.errors import TaskArithError, WrongTypeError
 from pyterrier_taskarith.reranker import TaskArithReranker
 
 #: Values of α as a user gives them: a list, or one for each vector by name.
@@ -45,7 +46,7 @@ def alpha_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
             a setting.
 
     Raises:
-        TypeError: If they are no numbers.
+        TypeError: If they are not numbers.
         ValueError: If values are missing, repeated or not finite, or the names are not those of the vectors.
     """
     if not isinstance(alphas, Mapping):
@@ -53,8 +54,8 @@ def alpha_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
     vectors = reranker.vector_names
     unknown, absent = [name for name in alphas if name not in vectors], [name for name in vectors if name not in alphas]
     if unknown or absent:
-        raise ValueError(f"alphas must name each of the re-ranker's vectors {vectors}: unknown {unknown}, absent "
-                         f"{absent}")
+        raise TaskArithError(f"alphas must name each of the re-ranker's vectors {vectors}: unknown {unknown}, absent "
+                             f"{absent}")
     values = [numbers_of(alphas[name], f"alphas[{name!r}]") for name in vectors]
     return AlphaGrid(tuple(vectors), tuple(itertools.product(*values)))
 
@@ -63,16 +64,16 @@ def numbers_of(values: Iterable[Any], name: str) -> list[float]:
     """Returns values as floats.
 
     Raises:
-        TypeError: If they are no list of numbers.
+        TypeError: If they are not a list of numbers.
         ValueError: If there is none, or one is repeated or not finite.
     """
     if isinstance(values, str | numbers.Real) or any(not isinstance(value, numbers.Real) for value in values):
         by_layers = not isinstance(values, str | numbers.Real) and any(isinstance(value, Mapping) for value in values)
         hint = "; one α for all layers is swept, and tune_layers chooses α by layers" if by_layers else ""
-        raise TypeError(f"{name}={values!r}: give a list of numbers{hint}")
+        raise WrongTypeError(f"{name}={values!r}: give a list of numbers{hint}")
     found = [float(value) for value in values]
     if not found:
-        raise ValueError(f"{name} is empty: give at least one value")
+        raise TaskArithError(f"{name} is empty: give at least one value")
     if len(set(found)) < len(found) or not np.isfinite(found).all():
-        raise ValueError(f"{name}={found}: values must be finite and distinct")
+        raise TaskArithError(f"{name}={found}: values must be finite and distinct")
     return found

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith.errors import CacheError, TaskArithError
+from pyterrier_taskarith.errors import CacheError, TaskArithError, WrongTypeError
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.scorers import ScoreCache
-from pyterrier_taskarith.tuning._development import AVERAGE, Development, Frames, Measures, developments
+from pyterrier_taskarith.tuning._development import AVERAGE, DevelopmentSet, Frames, Measures, aligned, developments
 from pyterrier_taskarith.tuning._nodes import AlphaCurve
 from pyterrier_taskarith.tuning._settings import AlphaGrid, Alphas, alpha_grid, numbers_of
 
@@ -67,7 +67,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
     sets = developments(run, qrels, topics, measures, reranker.columns)
     if nodes is not None:
         if grid.names:
-            raise ValueError("nodes lie along one α: give alphas as one list for all vectors, or leave nodes out")
+            raise TaskArithError("nodes lie along one α: give alphas as one list for all vectors, or leave nodes out")
         if resume is not None:
             raise TaskArithError("resume keeps the scores of each α, and nodes interpolate between few: leave one out")
         curves = make_curves(reranker, sets, nodes, verbose)
@@ -78,6 +78,36 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
             rows = scored(reranker.copy(alpha=grid.alpha(setting)), sets, weights, perquery)
             found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
     return pd.DataFrame(found, columns=columns(grid, sets, perquery))
+
+
+def sweep_runs(runs: Mapping[float, Frames], run: Frames, qrels: Frames, *, weights: Sequence[float] = WEIGHTS,
+               measures: Measures = "nDCG@10", topics: Frames | None = None) -> pd.DataFrame:
+    """Evaluates stored runs of a re-ranker as :func:`sweep` does, without scoring; :func:`best_setting` chooses.
+
+    Args:
+        runs: α -> the re-ranker's run: qid, docno and score of the first stage's rows, in any order.
+        run: The first stage's results: qid, docno and score. Of several development sets dicts by name, as in
+            :func:`sweep`; each α's run too.
+        qrels: As in :func:`sweep`.
+        weights: As in :func:`sweep`.
+        measures: As in :func:`sweep`.
+        topics: As in :func:`sweep`.
+
+    Returns:
+        What :func:`sweep` returns.
+
+    Raises:
+        TypeError: As :func:`sweep`.
+        ValueError: As :func:`sweep`, or if a run is not of the first stage's rows.
+    """
+    sets, weights = developments(run, qrels, topics, measures, ["qid", "docno"]), checked_weights(weights)
+    grid = AlphaGrid((), tuple((float(alpha),) for alpha in runs))
+    found: list[list[object]] = []
+    for (alpha,), stored in zip(grid.settings, runs.values(), strict=True):
+        named = stored if isinstance(stored, Mapping) else {"": stored}
+        neural = {name: each.normalised(aligned(named[name], each.run)) for name, each in sets.items()}
+        found += [[*row[:-3], alpha, *row[-3:]] for row in rows_of(sets, neural, weights, False)]
+    return pd.DataFrame(found, columns=columns(grid, sets, False))
 
 
 @contextmanager
@@ -103,7 +133,7 @@ def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
     """Returns the grid of α for what can be tuned.
 
     Raises:
-        TypeError: If it is no re-ranker of ours.
+        TypeError: If it is not a TaskArithReranker.
         ValueError: As :func:`alpha_grid`.
     """
     check_reranker(reranker, "sweep and tune take")
@@ -111,14 +141,14 @@ def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
 
 
 def check_reranker(reranker: object, who: str) -> None:
-    """Refuses what is no re-ranker of ours.
+    """Refuses what is not a TaskArithReranker.
 
     Raises:
         TypeError: Beginning with ``who``, such as "sweep takes".
     """
     if not isinstance(reranker, TaskArithReranker):
-        raise TypeError(f"{who} a TaskArithReranker first, not a {type(reranker).__name__}"
-                        f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
+        raise WrongTypeError(f"{who} a TaskArithReranker first, not a {type(reranker).__name__}"
+                             f"{'; give the re-ranker inside the Mix' if isinstance(reranker, Mix) else ''}")
 
 
 def checked_weights(weights: Sequence[float]) -> list[float]:
@@ -129,24 +159,24 @@ def checked_weights(weights: Sequence[float]) -> list[float]:
     """
     found = numbers_of(weights, "weights")
     if not all(0 <= weight <= 1 for weight in found):
-        raise ValueError(f"weights={found}: each must be from 0 to 1")
+        raise TaskArithError(f"weights={found}: each must be from 0 to 1")
     return found
 
 
-def columns(grid: AlphaGrid, sets: Mapping[str, Development], perquery: bool) -> list[str]:
+def columns(grid: AlphaGrid, sets: Mapping[str, DevelopmentSet], perquery: bool) -> list[str]:
     """Returns the columns of a sweep's frame."""
     return [*([] if "" in sets else ["collection"]), *grid.columns, "weight", "measure",
             *(["qid"] if perquery else []), "value"]
 
 
-def scored(reranker: TaskArithReranker, sets: Mapping[str, Development], weights: Sequence[float],
+def scored(reranker: TaskArithReranker, sets: Mapping[str, DevelopmentSet], weights: Sequence[float],
            perquery: bool) -> Rows:
     """Scores every development set once, and returns :func:`rows_of` it."""
     neural = {name: each.normalised(reranker.transform(each.run)["score"]) for name, each in sets.items()}
     return rows_of(sets, neural, weights, perquery)
 
 
-def rows_of(sets: Mapping[str, Development], neural: Mapping[str, np.ndarray], weights: Sequence[float],
+def rows_of(sets: Mapping[str, DevelopmentSet], neural: Mapping[str, np.ndarray], weights: Sequence[float],
             perquery: bool) -> Rows:
     """Returns one setting's rows, without its α: collection (of several sets), weight, measure, qid, value."""
     found: Rows = []
@@ -165,13 +195,13 @@ def rows_of(sets: Mapping[str, Development], neural: Mapping[str, np.ndarray], w
     return found
 
 
-def make_curves(reranker: TaskArithReranker, sets: Mapping[str, Development], nodes: Sequence[float],
+def make_curves(reranker: TaskArithReranker, sets: Mapping[str, DevelopmentSet], nodes: Sequence[float],
                 verbose: bool) -> dict[str, AlphaCurve]:
     """Scores every development set at the nodes."""
     return {name: AlphaCurve(reranker, each.run, nodes=nodes, verbose=verbose) for name, each in sets.items()}
 
 
-def interpolated(grid: AlphaGrid, weights: Sequence[float], sets: Mapping[str, Development],
+def interpolated(grid: AlphaGrid, weights: Sequence[float], sets: Mapping[str, DevelopmentSet],
                  curves: Mapping[str, AlphaCurve], perquery: bool) -> pd.DataFrame:
     """Returns a sweep's frame read from curves."""
     def rows() -> Iterator[list[object]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from ir_measures import Measure
 
 from pyterrier_taskarith.data import first_few
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import highest, parse_measures
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
@@ -125,8 +126,8 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
         prefer = ties
     check_choice(order, prefer)
     if len(labels := parse_measures(measure)) > 1:
-        raise ValueError(f"measure={measure!r} stands for {len(labels)} measures ({first_few(labels.values())}): give "
-                         "the one to maximise")
+        raise TaskArithError(f"measure={measure!r} stands for {len(labels)} measures ({first_few(labels.values())}): "
+                             "give the one to maximise")
     weights = checked_weights(weights)
     asked = weights if order == "joint" or 1.0 in weights else [*weights, 1.0]
     if nodes is None:

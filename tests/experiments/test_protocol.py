@@ -51,7 +51,7 @@ def test_lambda_is_bm25_s_weight():
 
 def test_values_are_ndcg_at_each_lambda():
     bench = Bench(lambda name, alpha: 0.9)
-    found = values(protocol.development(bench, SCIFACT), run_with(0.9), [0.0, 0.5, 1.0])
+    found = values(bench, SCIFACT, run_with(0.9), [0.0, 0.5, 1.0])
     # b is second behind c, first (.25/2 + .9/2 = .575 against .5 and .5), second behind a.
     assert found == pytest.approx([1 / np.log2(3), 1.0, 1 / np.log2(3)])
 
@@ -97,7 +97,7 @@ def test_the_distance_to_the_paper_is_a_mean_over_its_figures():
 def test_lambda_is_tuned_where_the_dataset_says_and_leans_on_bm25_where_it_does_not_matter():
     bench = Bench(lambda name, alpha: 0.9)
     weight, curve = choose_lambda(bench, SYSTEM, SCIFACT, "Θ_0", None)
-    best = [each for each, value in zip(LAMBDAS, values(protocol.development(bench, SCIFACT), run_with(0.9), LAMBDAS),
+    best = [each for each, value in zip(LAMBDAS, values(bench, SCIFACT, run_with(0.9), LAMBDAS),
                                         strict=True) if value == 1]
     assert weight == max(best)
     assert curve.index.tolist() == list(LAMBDAS)

@@ -133,9 +133,9 @@ def test_lambda_for_its_complement_fails_the_rehearsal_in_the_fusion(tmp_path, m
 
 
 def test_lambda_for_its_complement_fails_the_rehearsal_in_the_tuning(tmp_path, monkeypatch):
-    original = protocol.Development.evaluate
-    monkeypatch.setattr(protocol.Development, "evaluate", lambda judged, weight, neural: original(
-        judged, 1 - weight, neural))
+    original = protocol.sweep_runs
+    monkeypatch.setattr(protocol, "sweep_runs", lambda *frames, weights, **options: original(
+        *frames, weights=[1 - weight for weight in weights], **options))
     with pytest.raises(AuditError, match="alone, α = "):
         small(tmp_path, "DistilBERT")
 

@@ -6,7 +6,7 @@ import pytest
 from ir_measures import AP, nDCG
 
 from pyterrier_taskarith import Mix, TaskArithReranker, plot_alpha, sweep, tune
-from pyterrier_taskarith.tuning import best_setting
+from pyterrier_taskarith.tuning import best_setting, sweep_runs
 from testing import bert_triple, passages, questions
 
 ALPHAS, WEIGHTS = [0.0, 0.5, 1.0], [0.0, 0.3, 1.0]
@@ -110,6 +110,21 @@ def test_ties_follow_the_stated_rule(reranker, run, ties, expected):
     everything = run[["qid", "docno"]].assign(label=1)
     tuned = tune(reranker, run, everything, alphas=[0.0, -1.0, 0.5], weights=[0.0, 0.3], prefer=ties, verbose=False)
     assert (tuned.alpha, tuned.weight) == expected
+
+
+def test_stored_runs_are_evaluated_as_a_sweep_without_scoring(reranker, run, qrels):
+    swept = sweep(reranker, run, qrels, alphas=ALPHAS, weights=WEIGHTS, measures=["nDCG@10", "AP"], verbose=False)
+    stored = {alpha: reranker.copy(alpha=alpha)(run)[["qid", "docno", "score"]].sample(frac=1, random_state=2)
+              for alpha in ALPHAS}
+    bare, options = run.drop(columns=["query", "text"]), {"weights": WEIGHTS, "measures": ["nDCG@10", "AP"]}
+    scored = reranker.model.scorer.pairs_scored
+    pd.testing.assert_frame_equal(sweep_runs(stored, bare, qrels, **options), swept, check_exact=True)
+    two = sweep_runs({alpha: {"a": each, "b": each} for alpha, each in stored.items()}, {"a": bare, "b": bare},
+                     {"a": qrels, "b": qrels}, **options)
+    assert two[two["collection"] == "average"]["value"].tolist() == swept["value"].tolist()
+    assert reranker.model.scorer.pairs_scored == scored
+    with pytest.raises(ValueError, match="a run of 39 rows is not of the 40 rows"):
+        sweep_runs({0.5: stored[0.5].head(39)}, bare, qrels)
 
 
 #: The mean of three queries' values, and the same values in another order: apart in the last bit.
