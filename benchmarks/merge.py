@@ -35,7 +35,7 @@ import sys, time
 import pandas as pd
 from pyterrier_taskarith import TaskArithReranker
 ranker, domain, base = sys.argv[1:]
-r = TaskArithReranker(ranker, domain, base, alpha=0.7, dtype="bfloat16", resident="stream", verbose=False)
+r = TaskArithReranker(ranker, domain, base, alpha=0.7, dtype="bfloat16", weights="disk", verbose=False)
 pair = pd.DataFrame({"qid": ["1"], "query": ["the text"], "docno": ["d"], "text": ["a text"]})
 r(pair)
 start = time.perf_counter()

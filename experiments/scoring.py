@@ -22,7 +22,6 @@ from experiments.systems import Model, System
 from pyterrier_taskarith import Checkpoint, TaskArithReranker
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.errors import DataError
-from pyterrier_taskarith.scorers import companions
 from pyterrier_taskarith.terrier import K1, B
 
 #: The published models of a system, as TaskArithReranker calls them; the others are Θ' at some α.
@@ -211,7 +210,7 @@ class Workbench:
         """Returns a model's name, and what its files hold."""
         if model.source not in self._models:
             checkpoint = Checkpoint(model.source)
-            files = [(path.name, sha256(path)) for path in companions(checkpoint)]
+            files = [(path.name, sha256(path)) for path in checkpoint.companions()]
             self._models[model.source] = {"name": str(model), "weights": checkpoint.fingerprint,
                                           "files": _digest(files)}
         return self._models[model.source]

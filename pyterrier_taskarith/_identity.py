@@ -1,6 +1,7 @@
-"""Transformers that come back from a parallel job as themselves."""
+"""Transformers known by their constructor's arguments: equality, hash, representation, copies and pickles."""
 
 import copy
+import inspect
 import os
 import uuid
 import weakref
@@ -9,13 +10,13 @@ from typing import Any, ClassVar, Self
 
 import pyterrier as pt
 
-_LIVING: "weakref.WeakValueDictionary[tuple[int, str], Configured]" = weakref.WeakValueDictionary()
+_ORIGINALS: "weakref.WeakValueDictionary[tuple[int, str], Configured]" = weakref.WeakValueDictionary()
 
 
 class Configured(pt.Transformer):
     """A transformer that pickles as its constructor's arguments.
 
-    It unpickles to the living original in the process that made it, so that a parallel ``pt.GridSearch`` tunes the
+    It unpickles to the original in the process that made it, so that a parallel ``pt.GridSearch`` tunes the
     pipeline it was given; elsewhere, to a new one with the same arguments. Equality is of class and arguments; the
     hash leaves out what a grid search changes.
     """
@@ -27,7 +28,7 @@ class Configured(pt.Transformer):
         """Registers the new transformer; subclasses may not rely on arguments here."""
         made = super().__new__(cls)
         made._token = (os.getpid(), uuid.uuid4().hex)
-        _LIVING[made._token] = made
+        _ORIGINALS[made._token] = made
         return made
 
     _token: tuple[int, str]
@@ -35,6 +36,25 @@ class Configured(pt.Transformer):
     def configuration(self) -> dict[str, Any]:
         """Returns the constructor's arguments by name."""
         return {attribute.name: attribute.value for attribute in pt.inspect.transformer_attributes(self)}
+
+    def __repr__(self) -> str:
+        """Returns the constructor's call with the arguments that are not defaults, and those that are tuned.
+
+        It evaluates to an equal transformer, unless an argument is an object without such a representation, as a text
+        loader may be.
+        """
+        places: list[str] = []
+        words: list[str] = []
+        for attribute in pt.inspect.transformer_attributes(self):
+            tunable = attribute.name in self.TUNABLE
+            if attribute.value == attribute.init_default_value and not tunable:
+                continue
+            written = _written(getattr(self, attribute.name))
+            if words or tunable or attribute.init_parameter_kind != inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                words.append(f"{attribute.name}={written}")
+            else:
+                places.append(written)
+        return f"{type(self).__name__}({', '.join(places + words)})"
 
     def copy(self, **changed: object) -> Self:
         """Returns a new transformer with the same arguments but for those given."""
@@ -60,6 +80,11 @@ class Configured(pt.Transformer):
                                    if name not in self.TUNABLE)))
 
 
+def _written(value: object) -> str:
+    """Returns an argument as code; whole numbers without ".0"."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else repr(value)
+
+
 def _hash(value: object) -> int:
     """Returns a hash that equal arguments share; a transformer's own, so that what is tuned inside it stays out."""
     if isinstance(value, Mapping):
@@ -68,7 +93,7 @@ def _hash(value: object) -> int:
 
 
 def _revive(cls: type[Configured], token: tuple[int, str], configuration: dict[str, Any]) -> Configured:
-    original = _LIVING.get(token)
+    original = _ORIGINALS.get(token)
     if token[0] == os.getpid() and original is not None:
         return original
     made = cls(**configuration)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 #: First parts of names that belong to a head, not to the bare backbone, whatever the family.
@@ -32,11 +33,9 @@ class Family:
         scorer: How a plain folder of this type scores; empty where both bi-encoders and cross-encoders are published.
         prompt: What a re-ranker of this type reads, where it reads query and text as one prompt. A causal model goes on
             with the query.
-        prediction_tokens: Those that mean not relevant and relevant.
+        prediction_tokens: Those that mean not relevant and relevant, for a ranker that is not known.
         first_token_from: Of a cross-encoder, the part of its last layer from which on only the first token matters, as
             the head reads that alone; empty where it is not known.
-        stack: Of an encoder, the part of the bare backbone whose ``layer`` lists its layers, which run one after the
-            other and nothing beside them; empty where it is not known.
         sentinels: The class of tokenizer that puts ``<extra_id_…>`` after its model's pieces, where that is so.
     """
 
@@ -52,7 +51,6 @@ class Family:
     prompt: str = ""
     prediction_tokens: tuple[str, str] | None = None
     first_token_from: str = ""
-    stack: str = ""
     sentinels: str = ""
 
 
@@ -63,13 +61,12 @@ _ATTENTION = "encoder.layer.{}.attention.output"
 def _masked(prefix: str) -> Family:
     """BERT and its kin with the ``cls.predictions`` head."""
     return Family(prefix, token_rows=("cls.predictions.bias",), output="cls.predictions.decoder.weight",
-                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION,
-                  stack="encoder")
+                  tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION)
 
 
 def _roberta() -> Family:
     return Family("roberta.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
-                  tied={"lm_head.decoder.bias": "lm_head.bias"}, first_token_from=_ATTENTION, stack="encoder")
+                  tied={"lm_head.decoder.bias": "lm_head.bias"}, first_token_from=_ATTENTION)
 
 
 def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
@@ -95,14 +92,14 @@ def _causal() -> Family:
 FAMILIES: dict[str, Family] = {
     "bert": _masked("bert."),
     "distilbert": Family("distilbert.", token_rows=("vocab_projector.bias",), output="vocab_projector.weight",
-                         first_token_from="transformer.layer.{}.ffn", stack="transformer"),
+                         first_token_from="transformer.layer.{}.ffn"),
     "roberta": _roberta(),
     "xlm-roberta": _roberta(),
     "camembert": _roberta(),
     "mpnet": Family("mpnet.", token_rows=("lm_head.bias",), output="lm_head.decoder.weight",
                     tied={"lm_head.decoder.bias": "lm_head.bias"}),
     "electra": Family("electra.", token_rows=("generator_lm_head.bias",), output="generator_lm_head.weight",
-                      first_token_from=_ATTENTION, stack="encoder"),
+                      first_token_from=_ATTENTION),
     "t5": _t5(True, "T5Tokenizer", ("▁false", "▁true")),
     "mt5": _t5(False, "MT5Tokenizer", ("▁no", "▁yes")),
     "llama": _causal(),
@@ -110,13 +107,34 @@ FAMILIES: dict[str, Family] = {
     "qwen2": _causal(),
 }
 
-#: Hub id of a published ranker -> its prediction tokens, where they are not its family's (pygaggle's table, from the
-#: models' authors). A new one is one line here.
-PREDICTION_TOKENS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys((f"unicamp-dl/ptt5-base-{kind}" for kind in (
-        "pt-msmarco-10k-v1", "pt-msmarco-10k-v2", "pt-msmarco-100k-v1", "pt-msmarco-100k-v2", "en-pt-msmarco-10k-v1",
-        "en-pt-msmarco-100k-v2")), ("▁não", "▁sim")),
-    **dict.fromkeys(("unicamp-dl/mt5-13b-mmarco-100k", "unicamp-dl/mt5-3B-mmarco-en-pt"), ("▁", "▁true")),
+@dataclass(frozen=True)
+class PublishedRanker:
+    """What a published T5 ranker reads and says.
+
+    Attributes:
+        tokens: The prediction tokens that mean not relevant and relevant.
+        prompt: Its prompt where that is not its family's; empty: the family's.
+    """
+
+    tokens: tuple[str, str]
+    prompt: str = ""
+
+
+_ENGLISH, _MULTILINGUAL = PublishedRanker(("▁false", "▁true")), PublishedRanker(("▁no", "▁yes"))
+#: Hub ids (as patterns) of published T5 rankers: the tables of pygaggle and rerankers, the code of TWOLAR and InPars. A
+#: new one is one line here.
+PUBLISHED_RANKERS: dict[str, PublishedRanker] = {
+    "castorini/monot5-*": _ENGLISH,
+    "unicamp-dl/InRanker-*": _ENGLISH,
+    "Dundalia/TWOLAR-*": _ENGLISH,
+    "zeta-alpha-ai/monot5-*": _ENGLISH,
+    "inpars/monot5-*": _ENGLISH,
+    "unicamp-dl/mt5-base-*msmarco*": _MULTILINGUAL,
+    "unicamp-dl/mt5-base-mmarco-*": _MULTILINGUAL,
+    "unicamp-dl/mt5-13b-mmarco-100k": PublishedRanker(("▁", "▁true")),
+    "unicamp-dl/mt5-3B-mmarco-en-pt": PublishedRanker(("▁", "▁true")),
+    "unicamp-dl/ptt5-base-*msmarco*": PublishedRanker(("▁não", "▁sim")),
+    "unicamp-dl/monoptt5-*": PublishedRanker(("▁Não", "▁Sim"), "Pergunta: {query} Documento: {text} Relevante:"),
 }
 
 
@@ -135,12 +153,10 @@ def family_of(model_type: str) -> Family:
     return Family(prefix=f"{prefix}." if prefix else "")
 
 
-def prediction_tokens(source: str, model_type: str) -> tuple[str, str]:
-    """Returns the tokens that mean not relevant and relevant, of a hub id (or folder) of a type that has them."""
-    found = PREDICTION_TOKENS.get(source.split("@")[0], FAMILIES[model_type].prediction_tokens)
-    if found is None:
-        raise KeyError(model_type)
-    return found
+def published_ranker(source: str) -> PublishedRanker | None:
+    """Returns the facts of a published T5 ranker by its hub id, with or without a revision; None where not known."""
+    hub_id = source.split("@")[0]
+    return next((ranker for pattern, ranker in PUBLISHED_RANKERS.items() if fnmatchcase(hub_id, pattern)), None)
 
 
 def types_scored_by(scorer: str) -> list[str]:

@@ -57,9 +57,6 @@ class MinMax(Configured):
         pt.validate.result_frame(inp, extra_columns=["score"], context=self)
         return with_scores(inp, minmax(inp["qid"], inp["score"]) if len(inp) else [])
 
-    def __repr__(self) -> str:
-        return "MinMax()"
-
 
 class Mix(Configured):
     """w·minmax(re-ranker) + (1 − w)·minmax(incoming): the paper's fusion, tunable by its one ``weight``.
@@ -134,6 +131,3 @@ class Mix(Configured):
         """Returns the sets of columns that the re-ranker can do with, as far as it tells."""
         forms = pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]
         return [[column for column in form if column not in ("qid", "docno", "score")] for form in forms]
-
-    def __repr__(self) -> str:
-        return f"Mix({self.reranker!r}, weight={str(self.weight).removesuffix('.0')})"

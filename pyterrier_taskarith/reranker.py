@@ -12,7 +12,15 @@ import pyterrier as pt
 
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
-from pyterrier_taskarith._options import as_written, check_options, check_variant, read_alpha, short_name, used_vectors
+from pyterrier_taskarith._options import (
+    as_written,
+    check_options,
+    check_variant,
+    read_alpha,
+    read_residence,
+    read_tokens,
+    used_vectors,
+)
 from pyterrier_taskarith.arithmetic import (
     Alpha,
     Merge,
@@ -23,7 +31,7 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
-from pyterrier_taskarith.scorers import LiveModel, LiveOptions, Residence, shared_model
+from pyterrier_taskarith.scorers import LoadedModel, LoadOptions, Residence, shared_model
 
 Source = str | Path | Checkpoint
 
@@ -31,7 +39,7 @@ Source = str | Path | Checkpoint
 class TaskArithReranker(Configured):
     """Re-ranks with Θ' = Θ_T + α(Θ_D − Θ_0) (paper, eq. 2).
 
-    Nothing is loaded until the first frame with rows. WeightSetting ``alpha`` only marks the weights as stale.
+    Nothing is loaded until the first frame with rows. Setting ``alpha`` only marks the weights as stale.
 
     Example:
         >>> r = TaskArithReranker("castorini/monot5-base-msmarco", "razent/SciFive-base-Pubmed_PMC",
@@ -46,11 +54,12 @@ class TaskArithReranker(Configured):
                  alpha: float | Mapping[str, Any] = 1.0, *,
                  vectors: TaskVector | Mapping[str, TaskVector] | None = None, variant: str = "merged",
                  scorer: str = "auto", layers: str | None = None,
-                 truncation: str = "keep_prompt", prediction_tokens: tuple[str, str] | None = None,
-                 dtype: str = "auto", device: str | None = None,
+                 truncation: str = "keep_prompt", token_false: str | None = None, token_true: str | None = None,
+                 prediction_tokens: tuple[str, str] | None = None, dtype: str = "auto", device: str | None = None,
                  batch_tokens: int | None = None, max_length: int | None = None, text_field: str = "text",
                  text_loader: TextLoader | None = None,
-                 resident: str = "auto", cache: str | Path | None = None, verbose: bool = True) -> None:
+                 weights: str = "auto", resident: str | None = None, cache: str | Path | None = None,
+                 verbose: bool = True) -> None:
         """States which models; give either ``domain`` and ``base``, or ``vectors``.
 
         Args:
@@ -67,8 +76,10 @@ class TaskArithReranker(Configured):
             truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as pyterrier_t5 and RankingGPT do;
                 "paper" is the paper's evaluation: T5's prompt cut from the right, for causal models 256 tokens of text
                 and 128 of query.
-            prediction_tokens: Of a T5 model, the tokens that mean not relevant and relevant, such as ("▁no", "▁yes");
-                None: what is known of the model or its family.
+            token_false: Of a T5 model, the token that means not relevant, such as "▁no"; None: what is known of the
+                model, or usual for its type (with a warning).
+            token_true: The token that means relevant, such as "▁yes"; None as before.
+            prediction_tokens: Both as a pair; kept as ``token_false`` and ``token_true``.
             dtype: "auto" (float32 on a CPU, the checkpoint's own on a GPU), "float32", "float16" or "bfloat16".
             device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
             batch_tokens: Tokens in a batch, padding included; None: by the device.
@@ -77,9 +88,10 @@ class TaskArithReranker(Configured):
             text_loader: What gives texts by docno, such as ``pt.text.get_text(dataset, "text")``: a transformer, or
                 another callable, that adds the text column to a frame of docnos. It is asked for some 4,096 rows at a
                 time while they are scored, so that a long frame needs no texts in memory; frames need no text column.
-            resident: "memory" keeps Θ_T and τ in float32 beside the live weights, "stream" reads their files at each
-                change of α, "auto" takes "memory" where both fit in half of what is free on the device once the live
-                weights are there; :attr:`residence` tells what it chose.
+            weights: "memory" keeps Θ_T and τ in float32 beside the loaded weights, "disk" reads their files at each
+                change of α, "auto" takes "memory" where both fit in half of what is free on the device once the model
+                is loaded; :attr:`residence` tells what it chose.
+            resident: The former name of ``weights``, with "stream" for "disk"; deprecated.
             cache: Folder where scores are kept between processes. Those of a frame are written once all of it is
                 scored; a frame that was interrupted is scored again as a whole, in the same batches to the same bits.
             verbose: Whether to show progress.
@@ -96,20 +108,22 @@ class TaskArithReranker(Configured):
                              "is, a merged folder say: vectors={}")
         self.layers = layers
         self._vectors_used = used_vectors(self.vectors, self.domain, self.base, layers)
-        self.variant, self.scorer, self.truncation, self.dtype, self.resident = (
-            variant, scorer, truncation, dtype, resident)
+        self.variant, self.scorer, self.truncation, self.dtype = variant, scorer, truncation, dtype
+        self.weights, self.resident = read_residence(weights, resident), None
         self.device = None if device is None else str(device)
         self.batch_tokens, self.max_length = batch_tokens, max_length
-        self.prediction_tokens = prediction_tokens
+        self.token_false, self.token_true = read_tokens(prediction_tokens, token_false, token_true)
+        self.prediction_tokens = None
         self.text_field, self.text_loader, self.verbose = text_field, text_loader, verbose
         if cache is not None and not isinstance(cache, str | Path):
             raise ValueError(f"cache={cache!r}: give a folder, such as cache='scores', or leave it out to keep none")
         self.cache = None if cache is None else str(cache)
         check_options(vars(self))
+        self.batch_tokens, self.max_length = (None if n is None else int(n) for n in (batch_tokens, max_length))
         check_variant(variant, list(self._vectors_used))
         self.alpha = alpha
         # Shared by variants and copies with another α, so that whichever scores first loads the model for all.
-        self._loaded: list[LiveModel] = []
+        self._loaded: list[LoadedModel] = []
 
     @property
     def alpha(self) -> Any:  # noqa: ANN401
@@ -151,7 +165,7 @@ class TaskArithReranker(Configured):
         elif name == "alpha":
             self.alpha = value
         elif name in self.configuration():
-            raise ValueError(f"{name} cannot be changed on a living re-ranker; use r.copy({name}=…)")
+            raise ValueError(f"{name} cannot be changed on an existing re-ranker; use r.copy({name}=…)")
         else:
             super().set_parameter(name, value)
 
@@ -177,17 +191,18 @@ class TaskArithReranker(Configured):
         return self._loaded[0].plan if self._loaded else make_plan(Checkpoint(self.ranker), self._vectors_used)
 
     @property
-    def model(self) -> LiveModel:
-        """The living model; loaded by the first use, shared with variants and copies."""
+    def model(self) -> LoadedModel:
+        """The loaded model; loaded by the first use, shared with variants and copies."""
         if not self._loaded:
-            options = LiveOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
-                                  self.truncation, self.prediction_tokens, self.resident, self.cache, self.verbose)
+            options = LoadOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
+                                  self.truncation, self.token_false, self.token_true, self.weights, self.cache,
+                                   self.verbose)
             self._loaded[:] = [shared_model(self.ranker, self._vectors_used, options, self._alphas())]
         return self._loaded[0]
 
     @property
     def residence(self) -> Residence:
-        """Whether Θ_T and τ are in memory or streamed from their files, and why; loads the model."""
+        """Whether Θ_T and τ are kept in memory or read from disk, and why; loads the model."""
         return self.model.residence
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -213,12 +228,13 @@ class TaskArithReranker(Configured):
         return with_scores(inp, self._scores(inp))
 
     def _scores(self, inp: pd.DataFrame) -> np.ndarray:
+        setting = self.setting  # read once: another thread may set α while the portions below are scored
         if self.text_loader is None:
-            return self.model.score(self.setting, *self.strings(inp))
+            return self.model.score(setting, *self.strings(inp))
         scores, queries = np.empty(len(inp), dtype=np.float32), strings(inp, "query")
         for rows in portions(inp["docno"]):
             texts = load_texts(self.text_loader, inp["docno"].iloc[rows], self.text_field)
-            scores[rows] = self.model.score(self.setting, [queries[row] for row in rows], texts)
+            scores[rows] = self.model.score(setting, [queries[row] for row in rows], texts)
         return scores
 
     def strings(self, inp: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -237,7 +253,7 @@ class TaskArithReranker(Configured):
         return ["qid", "docno", "query", *([self.text_field] if self.text_loader is None else [])]
 
     def variants(self) -> dict[str, "TaskArithReranker"]:
-        """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one live model and one tokenisation.
+        """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one loaded model and one tokenisation.
 
         With several vectors there is a Θ_0 and a Θ_D for each; of vectors that are no plain Θ_D − Θ_0 there is none.
         """
@@ -253,7 +269,7 @@ class TaskArithReranker(Configured):
                 for symbol, variant in {**found, "Θ_T": "ranker", "Θ'": "merged"}.items()}
 
     def copy(self, **changed: object) -> "TaskArithReranker":
-        """Returns a re-ranker with some arguments changed; it shares the live model where only α or the variant is."""
+        """Returns a re-ranker with some arguments changed; it shares the loaded model if only α or the variant is."""
         made = super().copy(**changed)
         if set(changed) <= {"alpha", "variant"}:
             made._loaded = self._loaded
@@ -294,13 +310,3 @@ class TaskArithReranker(Configured):
         with tempfile.TemporaryDirectory() as folder:
             path = str(self.save(Path(folder) / "merged", dtype="float32"))
             return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
-
-    def __repr__(self) -> str:
-        alpha = str(self.alpha).removesuffix(".0")
-        made_of = f"vectors={self.vectors!r}"
-        if self.vectors is None:
-            made_of = f"{short_name(self.domain)!r}, {short_name(self.base)!r}"
-        others = [f"{attribute.name}={attribute.value!r}" for attribute in pt.inspect.transformer_attributes(self)
-                  if attribute.name not in ("ranker", "domain", "base", "alpha", "vectors")
-                  and attribute.value != attribute.init_default_value]
-        return f"TaskArithReranker({', '.join([repr(short_name(self.ranker)), made_of, f'alpha={alpha}', *others])})"

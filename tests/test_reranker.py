@@ -4,6 +4,7 @@ import inspect
 import math
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyterrier as pt
 import pytest
 import torch
 
-from pyterrier_taskarith import TaskArithReranker, TaskVector
+from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, TaskVector
 from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.scorers import ScorerError
 from testing import bert_triple, t5_triple
@@ -153,15 +154,18 @@ def test_the_filter_around_pyterriers_add_ranks_lets_all_other_warnings_through(
 
 CHANGED = {"ranker": "other/ranker", "domain": "other/domain", "base": "other/base", "alpha": 0.25, "variant": "ranker",
            "scorer": "seq2seq", "layers": "0-1", "truncation": "paper", "dtype": "bfloat16", "device": "cpu",
-           "prediction_tokens": ("▁no", "▁yes"), "batch_tokens": 77, "max_length": 99, "text_field": "body",
-           "text_loader": len, "resident": "stream", "cache": "folder", "verbose": False}
+           "token_false": "▁no", "token_true": "▁yes", "batch_tokens": 77, "max_length": 99, "text_field": "body",
+           "text_loader": len, "weights": "disk", "cache": "folder", "verbose": False}
+
+#: Other spellings of arguments, which are kept as the present ones.
+FORMER = ("prediction_tokens", "resident")
 
 
 def test_every_argument_is_seen_by_inspection_and_can_be_applied():
     r = TaskArithReranker(*NOWHERE)
     seen = {attribute.name: attribute.value for attribute in pt.inspect.transformer_attributes(r)}
     assert list(seen) == [name for name in inspect.signature(TaskArithReranker.__init__).parameters if name != "self"]
-    assert set(CHANGED) | {"vectors"} == set(seen)
+    assert {*CHANGED, "vectors", *FORMER} == set(seen) and all(seen[name] is None for name in FORMER)
     assert pt.inspect.transformer_apply_attributes(r) == r
     for name, value in CHANGED.items():
         other = pt.inspect.transformer_apply_attributes(r, **{name: value})
@@ -197,6 +201,27 @@ def test_the_representation_is_short_and_shows_what_is_not_default():
     assert repr(r.copy(variant="base", batch_tokens=64)).endswith("alpha=0.7, variant='base', batch_tokens=64)")
 
 
+@pytest.mark.parametrize("options", [
+    {}, {"alpha": 1 / 3}, {"alpha": -2}, {"alpha": {"default": 0.7, "layers 8-11": 1.0}}, {"alpha": np.float32(0.1)},
+    {"batch_tokens": np.int64(64), "max_length": 99}, {"cache": Path("/a/long/way/to/the/scores"), "verbose": False},
+    {"prediction_tokens": ("▁no", "▁yes"), "weights": "disk", "scorer": "seq2seq"},
+    {"layers": "0-5", "variant": "base"},
+])
+def test_the_representation_evaluates(options):
+    for models in (NOWHERE, ("/a/long/way/to/the/ranker", "/a/long/way/to/the/domain", "/a/long/way/to/the/base")):
+        r = TaskArithReranker(*models, **options)
+        for made in (r, Mix(r), Mix(Mix(r, 0.25), weight=1 / 3), MinMax()):
+            assert eval(repr(made)) == made
+
+
+def test_the_representation_of_vectors_evaluates():
+    bio, german = TaskVector("/a/long/way/to/the/domain", "c/d"), TaskVector("e/f@main", "c/d")
+    for vectors, alpha in (({}, 1), (bio, 0.7), (bio.trim(0.2) + 0.5 * german.layers("0-3"), 0.7),
+                           ({"bio": bio, "de": 2 * german}, {"bio": 0.5, "de": {"default": 0, "0": 0.3}})):
+        r = TaskArithReranker("x/y", vectors=vectors, alpha=alpha)
+        assert eval(repr(r)) == r, repr(r)
+
+
 def test_the_schematic_is_short_and_needs_no_network():
     assert len(TaskArithReranker.schematic["label"]) <= 20
     assert TaskArithReranker.schematic["help_url"].startswith("https://")
@@ -217,14 +242,31 @@ def test_vectors_are_stated_once(options, message):
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("scorer", "colbert"), ("truncation", "middle"), ("dtype", "float64"), ("resident", "disk"),
+    ("scorer", "colbert"), ("truncation", "middle"), ("dtype", "float64"), ("weights", "stream"),
     ("batch_tokens", 0), ("batch_tokens", 1.5), ("batch_tokens", True), ("max_length", -1), ("max_length", "512"),
     ("variant", "Θ_T"), ("variant", "domain.other"), ("variant", "merged.domain"), ("variant", "ranker.domain"),
-    ("variant", "domain."), ("layers", "first"), ("layers", "5-2"), ("prediction_tokens", ("▁yes", "▁yes")),
+    ("variant", "domain."), ("layers", "first"), ("layers", "5-2"), ("token_true", 1), ("token_false", ""),
+    ("prediction_tokens", ("▁yes",)), ("prediction_tokens", "▁yes"),
 ])
 def test_a_value_that_is_none_of_the_choices_is_named(name, value):
     with pytest.raises(ValueError, match=re.escape(f"{name}={value!r}")):
         TaskArithReranker(*NOWHERE, **{name: value})
+
+
+def test_prediction_tokens_may_be_given_as_a_pair():
+    pair = TaskArithReranker(*NOWHERE, prediction_tokens=("▁no", "▁yes"))
+    assert pair == TaskArithReranker(*NOWHERE, token_false="▁no", token_true="▁yes") and pair.token_true == "▁yes"
+    with pytest.raises(ValueError, match="either token_false and token_true, or prediction_tokens"):
+        TaskArithReranker(*NOWHERE, prediction_tokens=("▁no", "▁yes"), token_true="▁ja")
+    with pytest.raises(ValueError, match="token_false and token_true are both '▁yes'"):
+        TaskArithReranker(*NOWHERE, prediction_tokens=("▁yes", "▁yes"))
+
+
+@pytest.mark.parametrize(("former", "present"), [("stream", "disk"), ("memory", "memory"), ("auto", "auto")])
+def test_the_former_name_of_weights_still_works(former, present):
+    with pytest.warns(DeprecationWarning, match=rf"resident='{former}' is now weights='{present}'"):
+        r = TaskArithReranker(*NOWHERE, resident=former)
+    assert r.weights == present and r == TaskArithReranker(*NOWHERE, weights=present)
 
 
 @pytest.mark.parametrize("value", [True, False, 1, ["scores"], b"scores"])

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import pyterrier_taskarith
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
-from pyterrier_taskarith.scorers._cache import ScoreCache
-from testing import Triple, bert_triple, t5_triple
+from pyterrier_taskarith._score_cache import ScoreCache
+from pyterrier_taskarith.scorers import _loaded
+from testing import Triple, bert_triple, lora_adapter, t5_triple
 from tests._reranking import assert_scores_agree, frame, reference, reranker
 
 
@@ -218,6 +219,38 @@ def test_the_cache_sees_another_tokenizer(own, tmp_path):
             path = own.ranker / name
             path.write_text(path.read_text().replace(f'"{key}": true', f'"{key}": false'))
     assert np.abs(cased[0] - cased[1]).max() > 1e-3
+
+
+def test_the_cache_sees_another_tokenizer_of_an_adapter(own, tmp_path):
+    adapter = tmp_path / "adapter"
+    lora_adapter(adapter, own.ranker, targets=["query", "value"])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(own.ranker / name, adapter)
+
+    def adapted(**options: object) -> np.ndarray:
+        r = TaskArithReranker(adapter, vectors={}, verbose=False, **options)
+        return r.transform(frame())["score"].to_numpy()
+
+    before = adapted(cache=tmp_path / "scores")
+    tokens = json.loads((adapter / "tokenizer.json").read_text())
+    vocabulary = tokens["model"]["vocab"]
+    words = [word for word in vocabulary if word.isalpha()]
+    for one, another in zip(words[::2], words[1::2], strict=False):
+        vocabulary[one], vocabulary[another] = vocabulary[another], vocabulary[one]
+    (adapter / "tokenizer.json").write_text(json.dumps(tokens))
+    after = adapted(cache=tmp_path / "scores")
+    assert_scores_agree(after, adapted())
+    assert np.abs(after - before).max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "value"), [("SCORING", 10**6), ("version", lambda package: "1000.0")])
+def test_the_cache_sees_another_version_of_what_scores(triple, tmp_path, monkeypatch, name, value):
+    r = reranker(triple, alpha=0.7, cache=tmp_path / "scores")
+    r.transform(frame())
+    monkeypatch.setattr(_loaded, name, value)
+    r.model.forget()
+    r.transform(frame())
+    assert scored(r) == 2 * 18 and len(ScoreCache(tmp_path / "scores").entries()) == 2
 
 
 def test_the_cache_sees_changed_weights_through_a_vector_that_is_used_again(own, tmp_path):

@@ -4,6 +4,7 @@ import gc
 import math
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pyterrier as pt
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector
-from pyterrier_taskarith.scorers import _loaded as live
+from pyterrier_taskarith.scorers import _loaded
 from testing import bert_triple, t5_triple
 from tests._reranking import assert_scores_agree, bare_state, by_hand, frame, reference, reranker, with_weights_of
 from tests.scorers._reference import t5_scores
@@ -256,8 +257,8 @@ def test_the_model_goes_with_its_last_reranker(triple):
 
 def test_scores_do_not_depend_on_where_the_weights_are(triple):
     for variant in ("base", "domain", "ranker", "merged"):
-        assert_scores_agree(scores(reranker(triple, variant=variant, resident="stream", alpha=0.3)),
-                            scores(reranker(triple, variant=variant, resident="memory", alpha=0.3)))
+        assert_scores_agree(scores(reranker(triple, variant=variant, weights="disk", alpha=0.3)),
+                            scores(reranker(triple, variant=variant, weights="memory", alpha=0.3)))
 
 
 def test_threads_that_score_with_different_weights_do_not_mix_them(triple):
@@ -306,7 +307,7 @@ def test_alpha_by_layers_scores_as_layers_of_the_vector_do(triple):
 
 def test_layers_that_the_model_lacks_are_refused_before_it_is_loaded_and_the_others_named(triple, monkeypatch):
     loaded = []
-    monkeypatch.setattr(live, "make_scorer", lambda *arguments: loaded.append(arguments))
+    monkeypatch.setattr(_loaded, "make_scorer", lambda *arguments: loaded.append(arguments))
     r = reranker(triple, alpha={"default": 0.5, "layers 99": 1})
     with pytest.raises(ValueError, match=r"alpha=\{'layers 99': 1\} selects no parameter that is merged; these layers "
                                          r"are: embeddings, encoder.0-1$"):
@@ -356,3 +357,18 @@ def test_methods_and_alphas_tell_rerankers_apart(triple):
     for place, one in enumerate(made):
         for later, another in enumerate(made[place + 1:], place + 1):
             assert one != another and np.abs(found[place] - found[later]).max() > 1e-5, (one, another)
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").is_file(), reason="only Linux counts what a process reads")
+def test_loading_reads_each_model_once(tmp_path):
+    triple = bert_triple(tmp_path, hidden=256)
+    size = (triple.ranker / "model.safetensors").stat().st_size
+
+    def read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    scores(reranker(triple, weights="disk", batch_tokens=2000))  # imports modules
+    gc.collect()
+    before = read()
+    scores(reranker(triple, weights="disk", batch_tokens=2001))
+    assert 2.5 * size < read() - before < 3.5 * size

@@ -227,7 +227,8 @@ class TaskVector:
         return path
 
     def __repr__(self) -> str:
-        return f"TaskVector({self})"
+        """Returns code that makes an equal vector."""
+        return " + ".join(map(_code, self.terms))
 
     def __str__(self) -> str:
         return added(map(str, self.terms))
@@ -237,3 +238,19 @@ class TaskVector:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def _code(term: Term) -> str:
+    """Returns code that makes a vector of one term."""
+    difference = term.difference
+    if isinstance(difference, CheckpointDifference):
+        made = f"TaskVector({difference.domain.source!r}, {difference.base.source!r})"
+    elif isinstance(difference, TiesDifference):
+        made = f"TaskVector.ties({', '.join(map(repr, difference.vectors))}, density={difference.trim.density!r})"
+    elif isinstance(difference, SavedDifference):
+        made = f"TaskVector.load({str(difference.path)!r})"
+    else:
+        made = repr(difference)
+    made += "".join([f".layers({layers.text!r})" for layers in term.layers] + [f".{edit}" for edit in term.edits]
+                    + [".slerp()"] * term.sphere)
+    return made if term.scale == 1 else f"{str(term.scale).removesuffix('.0')} * {made}"

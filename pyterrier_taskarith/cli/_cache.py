@@ -12,7 +12,7 @@ from pyterrier_taskarith.cli._models import Commands
 from pyterrier_taskarith.errors import CacheError
 
 if TYPE_CHECKING:
-    from pyterrier_taskarith.scorers import Entry
+    from pyterrier_taskarith._score_cache import CachedScores
 
 ALL = "all"
 
@@ -38,7 +38,7 @@ def add_to(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Prints what the cache holds, or what was cleared."""
-    from pyterrier_taskarith.scorers import FILE, ScoreCache
+    from pyterrier_taskarith._score_cache import FILE, ScoreCache
 
     folder = Path(given.folder).expanduser() if given.folder else default_folder()
     if not (folder / FILE).is_file():
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> None:
         print(*_lines(list(group)), sep="\n")
 
 
-def _lines(entries: "list[Entry]") -> list[str]:
+def _lines(entries: "list[CachedScores]") -> list[str]:
     """Returns a line for each setting of a ranker, in columns, with their sum where there are several."""
     rows = [(str(entry.number), f"{entry.scores:,}", time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)),
              entry.scorer, entry.weights) for entry in entries]
@@ -70,7 +70,7 @@ def _lines(entries: "list[Entry]") -> list[str]:
             for row in table]
 
 
-def _numbers(what: Iterable[str], entries: "list[Entry]") -> list[int] | None:
+def _numbers(what: Iterable[str], entries: "list[CachedScores]") -> list[int] | None:
     """Returns the numbers of the lines that are asked for; None: all."""
     numbers: list[int] = []
     for asked in what:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
+import pyterrier as pt
 import torch
-from tqdm.auto import tqdm
 
 from pyterrier_taskarith._parallel import run_parallel
 
@@ -74,7 +74,7 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
         torch.cuda.OutOfMemoryError: If a single item does not fit.
     """
     sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
-    with tqdm(total=len(lengths), desc=label, unit=unit, leave=False, delay=1,
+    with pt.tqdm(total=len(lengths), desc=label, unit=unit, leave=False, delay=1,
               disable=None if verbose and len(lengths) else True) as bar:
         def run(batch: np.ndarray) -> np.ndarray:
             step(batch)

@@ -11,17 +11,16 @@ from tokenizers.normalizers import Sequence as Normalizers
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._encoder import EncoderScorer
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
-from pyterrier_taskarith.scorers._scorer import ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 #: For embeddings.
 MEMO_BYTES = 32 * 2**20
 
 
-class BiEncoder(EncoderScorer):
+class BiEncoder(Scorer):
     """Scores as sentence-transformers does, embedding each distinct text once per weights."""
 
     def __init__(self, checkpoint: Checkpoint, options: ScorerOptions) -> None:
@@ -33,7 +32,7 @@ class BiEncoder(EncoderScorer):
         from transformers import AutoModel
 
         self.recipe = read_recipe(checkpoint.located.root, checkpoint.located.weights, options.device)
-        module = build_module(checkpoint, AutoModel, dtype=options.dtype, device=options.device, optional=("pooler.",))
+        module = build_module(checkpoint, AutoModel, options, optional=("pooler.",))
         if getattr(module, "pooler", None) is not None:
             setattr(module, "pooler", None)  # noqa: B010 - typed as a module; an embedding is pooled from the last layer, not from this head
         super().__init__(checkpoint, module, options)
@@ -131,7 +130,7 @@ class BiEncoder(EncoderScorer):
     @torch.inference_mode()
     def _forward(self, kind: str, rows: list[np.ndarray]) -> list[np.ndarray]:
         ids, mask = pad(rows, self.tokenizer.pad_token_id or 0, self.options.device)
-        hidden = self.run({"input_ids": ids, "attention_mask": mask}).last_hidden_state
+        hidden = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
         if not self.recipe.pool_prompt:
             mask[:, :self._prompt_tokens[kind]] = 0
         pooled = torch.cat([POOLINGS[name](hidden, mask) for name in self.recipe.poolings], dim=-1).float()

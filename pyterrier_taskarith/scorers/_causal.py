@@ -46,7 +46,7 @@ class Causal(Scorer):
         if family.scorer != "causal":
             raise ScorerError(f"{checkpoint.source}: a {model_type!r} model is not known to be scored by query "
                               f"likelihood; {', '.join(types_scored_by('causal'))} are")
-        module = build_module(checkpoint, AutoModelForCausalLM, dtype=options.dtype, device=options.device)
+        module = build_module(checkpoint, AutoModelForCausalLM, options)
         super().__init__(checkpoint, module, options)
         positions = int(checkpoint.config.get("max_position_embeddings", 2048))
         self.prompts = Prompts(family.prompt, self.tokenizer, self.tokens, options.truncation, options.max_length,

@@ -11,14 +11,13 @@ import torch
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._encoder import EncoderScorer
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._pair_recipe import ACTIVATIONS, read_pair_recipe
 from pyterrier_taskarith.scorers._pairs import JoinedPairs, Pairs, Row, pair_template
-from pyterrier_taskarith.scorers._scorer import ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 
-class CrossEncoder(EncoderScorer):
+class CrossEncoder(Scorer):
     """Scores as sentence-transformers' ``CrossEncoder.predict`` does at its defaults.
 
     Of a model with two labels, ``predict`` returns two numbers; the score is the second (not relevant, relevant).
@@ -33,8 +32,7 @@ class CrossEncoder(EncoderScorer):
         """
         from transformers import AutoModelForSequenceClassification
 
-        module = build_module(checkpoint, AutoModelForSequenceClassification, dtype=options.dtype,
-                              device=options.device)
+        module = build_module(checkpoint, AutoModelForSequenceClassification, options)
         super().__init__(checkpoint, module, options)
         self.labels = int(self.module.config.num_labels)
         if self.labels not in (1, 2):
@@ -114,7 +112,7 @@ class CrossEncoder(EncoderScorer):
         types = [given for _, given in rows if given is not None]
         if types and self._typed:
             inputs["token_type_ids"], _ = pad(types, 0, device)
-        logits = self.run(inputs).logits.float()
+        logits = self.module(**inputs).logits.float()
         return ACTIVATIONS[self.recipe.activation](logits)[:, -1].cpu().numpy()
 
     @property

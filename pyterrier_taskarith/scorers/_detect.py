@@ -59,6 +59,8 @@ def make_scorer(checkpoint: Checkpoint, name: str, options: ScorerOptions) -> Sc
     name = detect(checkpoint) if name == "auto" else name
     if name not in SCORERS:
         raise ScorerError(f"scorer={name!r}: choose 'auto' or one of {', '.join(SCORERS)}")
-    if options.prediction_tokens is not None and name != "seq2seq":
-        raise ScorerError(f"prediction_tokens={options.prediction_tokens} does nothing to a {name}; leave it out")
+    tokens = {key: getattr(options, key) for key in ("token_false", "token_true") if getattr(options, key) is not None}
+    if tokens and name != "seq2seq":
+        raise ScorerError(f"{', '.join(f'{key}={token!r}' for key, token in tokens.items())}: a {name} has no "
+                          "prediction tokens; leave this out")
     return SCORERS[name](checkpoint, options)

@@ -1,4 +1,4 @@
-"""One living model for all variants of a re-ranker: weights switched in place, scores remembered."""
+"""The loaded model that all variants of a re-ranker share: weights set in place, scores remembered."""
 
 import copy
 import hashlib
@@ -6,15 +6,17 @@ import json
 import sys
 import threading
 import weakref
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pyterrier as pt
 import torch
-from tqdm.auto import tqdm
 
+from pyterrier_taskarith._score_cache import CachedSetting, ScoreCache
 from pyterrier_taskarith.arithmetic import (
     Alpha,
     CheckpointDifference,
@@ -25,12 +27,10 @@ from pyterrier_taskarith.arithmetic import (
     WeightSetting,
     make_plan,
 )
-from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
-from pyterrier_taskarith.scorers._cache import CachedSetting, ScoreCache
 from pyterrier_taskarith.scorers._detect import make_scorer
-from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._residence import choose_residence
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
@@ -39,16 +39,20 @@ from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 MEMO_BYTES = 48 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
 HEAD = 16
-#: Living models by what they are made of, so that variants and copies with another α share one.
-_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LiveModel]" = weakref.WeakValueDictionary()
+#: Loaded models by their sources and options, so that variants and copies with another α share one.
+_MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LoadedModel]" = weakref.WeakValueDictionary()
 _MODELS_LOCK = threading.Lock()
-#: Endings of a model's own files beside its weights: configuration and tokenizer.
-_SETTINGS = (".json", ".txt", ".model")
+#: Version of what the scorers compute from given weights, query and text; part of the key of scores on disk. Raise it
+#: with every change that gives other scores: tests/scorers/test_golden.py notices one.
+SCORING = 1
+#: Packages whose versions are part of that key: they tokenise, and compute hidden states. PyTorch's version changes no
+#: score by more than SCORE_TOLERANCE.
+PACKAGES = ("tokenizers", "transformers")
 
 
 @dataclass(frozen=True)
-class LiveOptions:
-    """What makes a living model, beside its weights' sources.
+class LoadOptions:
+    """How a model is loaded and scores, beside where its weights come from.
 
     Attributes:
         scorer: "auto" or a scorer's name.
@@ -57,8 +61,9 @@ class LiveOptions:
         batch_tokens: See ScorerOptions.
         max_length: See ScorerOptions.
         truncation: See ScorerOptions.
-        prediction_tokens: See ScorerOptions.
-        resident: "auto", "memory" or "stream".
+        token_false: See ScorerOptions.
+        token_true: See ScorerOptions.
+        weights: "auto", "memory" or "disk": where Θ_T and τ are kept.
         cache: Folder of scores kept between processes, or None.
         verbose: Whether to show progress.
     """
@@ -69,16 +74,17 @@ class LiveOptions:
     batch_tokens: int | None = None
     max_length: int | None = None
     truncation: str = "keep_prompt"
-    prediction_tokens: tuple[str, str] | None = None
-    resident: str = "auto"
+    token_false: str | None = None
+    token_true: str | None = None
+    weights: str = "auto"
     cache: str | None = None
     verbose: bool = True
 
 
-class LiveModel:
+class LoadedModel:
     """A module, its weights' sources, and the scores it gave."""
 
-    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LiveOptions,
+    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LoadOptions,
                  alphas: Mapping[str, Alpha]) -> None:
         """Plans the merge, then loads the module.
 
@@ -102,14 +108,13 @@ class LiveModel:
         dtype = self._dtype(options.dtype, device)
         self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
             dtype, device, options.batch_tokens, options.max_length, options.truncation,
-            options.prediction_tokens, options.verbose))
-        self.residence = choose_residence(options.resident, self.plan, device)
-        if options.verbose and options.resident == "auto" and self.residence.choice == "stream":
-            tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
-        self.weights = LoadedWeights(self.scorer.module, self.plan,
-                                     "memory" if self.residence.choice == "memory" else "disk")
+            options.token_false, options.token_true, options.verbose, filled=False))
+        self.residence = choose_residence(options.weights, self.plan, device)
+        if options.verbose and options.weights == "auto" and self.residence.choice == "disk":
+            pt.tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
+        self.weights = LoadedWeights(self.scorer.module, self.plan, self.residence.choice)
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
-        self._settings = _digest(companions(ranker, *_checkpoints(vectors)))
+        self._settings = _digest(_companions(ranker, vectors))
         self._lock = threading.RLock()
 
     def score(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -139,7 +144,7 @@ class LiveModel:
                     self._memo.put(key, score, 8)
                     del missing[key]
             if missing:
-                self._set(setting)
+                self.weights.set(setting)
                 places = list(missing.values())
                 scores = self.scorer.score([queries[place] for place in places], [texts[place] for place in places],
                                            setting)
@@ -172,7 +177,7 @@ class LiveModel:
             raise TypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
         setting = setting.normal
         with self._lock:
-            self._set(setting)
+            self.weights.set(setting)
             embeddings = (self.scorer.embed("query", queries, setting), self.scorer.embed("document", texts, setting))
         for found in embeddings:
             self._check(found.sum(axis=-1), setting, "embeddings")
@@ -188,45 +193,6 @@ class LiveModel:
         finally:
             with self._lock:
                 self._cache = before
-
-    @contextmanager
-    def reusing(self, first: tuple[str, int], max_bytes: int) -> Iterator[Kept | None]:
-        """Within it, settings that differ from one layer on alone share the hidden states that enter that layer.
-
-        Other settings may be scored too; scores are the same bit for bit, whatever is kept.
-
-        Args:
-            first: The lowest layer that changes: its side and number, as ``layer_of`` returns them.
-            max_bytes: Bytes of hidden states kept, at most, on the model's device, until it ends.
-
-        Yields:
-            What is kept, with counts; None where the scorer cannot, and computes everything.
-        """
-        kept = Kept(*first, max_bytes)
-        with self._lock:
-            before, able = self.scorer.kept, self.scorer.keep(kept)
-        try:
-            yield kept if able else None
-        finally:
-            with self._lock:
-                self.scorer.keep(before)
-
-    def _set(self, setting: WeightSetting) -> None:
-        """Sets the weights, and says which are below the layer whose hidden states are kept."""
-        self.weights.set(setting)
-        if self.scorer.kept is not None:
-            self.scorer.kept.use(self._below(setting, self.scorer.kept))
-
-    def _below(self, setting: WeightSetting, kept: Kept) -> Hashable:
-        """Returns what decides every weight but those of the layers from one on and of a head."""
-        if setting.variant not in ("merged", "ranker"):
-            return setting.variant
-        alphas, added = dict(setting.alphas), []
-        for name in sorted(self.plan.merged):
-            side, number = layer_of(name)
-            if side != "head" and (number is None or side != kept.side or number < kept.layer):
-                added.append((name, *((step.position, step.factor) for step in self.plan.steps(name, alphas))))
-        return tuple(added)
 
     def forget(self) -> None:
         """Forgets scores and embeddings, so that those to come do not depend on what was scored before.
@@ -250,11 +216,12 @@ class LiveModel:
         return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
 
     def _identity(self, setting: WeightSetting) -> list[object]:
-        """What decides a score beside query and text; hashes of the weights where scores outlive the process."""
+        """Returns what a score depends on beside query and text; where it is kept on disk, by hashes of all files."""
         if self._cache is None:
             return [setting.variant, setting.alphas]
         kind, _, name = setting.variant.partition(".")
-        parts: list[object] = [self.scorer.facts, self.plan.ranker.fingerprint, self._settings, kind]
+        parts: list[object] = [SCORING, *map(version, PACKAGES), self.scorer.facts, self.plan.ranker.fingerprint,
+                               self._settings, kind]
         if kind == "merged":
             parts += [(alpha, self.plan.vectors[vector].fingerprint) for vector, alpha in setting.alphas]
         elif kind != "ranker":
@@ -262,7 +229,7 @@ class LiveModel:
         return parts
 
     def _in_words(self, setting: WeightSetting, head: bytes) -> CachedSetting:
-        """Returns what the cache tells of a setting to who looks into it."""
+        """Returns the setting as the cache keeps and shows it."""
         ranker, vectors = self.plan.ranker, self.plan.vectors
         kind, _, name = setting.variant.partition(".")
         weights = "Θ_T"
@@ -287,12 +254,12 @@ class LiveModel:
                     torch.float32)
 
 
-def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LiveOptions,
-                 alphas: Mapping[str, Alpha]) -> LiveModel:
-    """Returns the living model that is made of these files as they are now, or makes it; see :class:`LiveModel`.
+def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LoadOptions,
+                 alphas: Mapping[str, Alpha]) -> LoadedModel:
+    """Returns the loaded model of these files as they are now, or loads it; see :class:`LoadedModel`.
 
     Raises:
-        MergeError, CheckpointError, ScorerError, CacheError: As LiveModel does.
+        MergeError, CheckpointError, ScorerError, CacheError: As LoadedModel does.
     """
     with _MODELS_LOCK:
         # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
@@ -300,26 +267,19 @@ def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LiveOp
         key = (ranker, str(fresh), options, tuple(map(_stamp, source_files(checkpoint, fresh))))
         model = _MODELS.get(key)
         if model is None:
-            model = _MODELS[key] = LiveModel(checkpoint, fresh, options, alphas)
+            model = _MODELS[key] = LoadedModel(checkpoint, fresh, options, alphas)
         return model
 
 
 def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
-    """Returns every file that a living model is made from: weights, configurations, tokenizers, further modules."""
-    paths = [file.path for file in ranker.files] + companions(ranker, *_checkpoints(vectors))
-    return paths + [path for vector in vectors.values() for term in vector.terms for path in term.difference.paths()]
+    """Returns every file that a loaded model depends on: weights, configurations, tokenizers, further modules."""
+    differences = [path for vector in vectors.values() for term in vector.terms for path in term.difference.paths()]
+    return [file.path for file in ranker.files] + _companions(ranker, vectors) + differences
 
 
-def companions(*checkpoints: Checkpoint) -> list[Path]:
-    """Returns the files beside the weights that decide a score: configurations, tokenizers, further modules."""
-    found: dict[Path, None] = {}
-    for located in (checkpoint.located for checkpoint in checkpoints):
-        for folder in (located.root, located.weights):
-            found |= {path: None for path in sorted(folder.iterdir()) if path.suffix in _SETTINGS and path.is_file()}
-        if (located.root / "modules.json").is_file():
-            for module in json.loads((located.root / "modules.json").read_text(encoding="utf-8"))[1:]:
-                found |= {path: None for path in sorted((located.root / module["path"]).glob("*")) if path.is_file()}
-    return list(found)
+def _companions(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
+    """Returns the files beside the weights that decide a score, of all checkpoints."""
+    return [path for checkpoint in (ranker, *_checkpoints(vectors)) for path in checkpoint.companions()]
 
 
 def _checkpoints(vectors: Mapping[str, TaskVector]) -> list[Checkpoint]:

@@ -11,17 +11,17 @@ from transformers.utils import logging as transformers_logging
 from pyterrier_taskarith.arithmetic import stream
 from pyterrier_taskarith.checkpoints import Checkpoint, canonical, family_of, ties_embeddings
 from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
 
-def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,  # noqa: ANN401
-                 device: torch.device, optional: tuple[str, ...] = ()) -> torch.nn.Module:
-    """Returns the module of a checkpoint in evaluation mode, its own weights in it.
+def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions,  # noqa: ANN401
+                 optional: tuple[str, ...] = ()) -> torch.nn.Module:
+    """Returns the module of a checkpoint in evaluation mode.
 
     Args:
         checkpoint: Θ_T.
         auto_class: transformers' ``AutoModel`` or one of its kin.
-        dtype: Of its parameters.
-        device: Where it goes.
+        options: Its parameters' dtype, its device, and whether it gets the checkpoint's weights at once.
         optional: First parts of names that the checkpoint may lack; the caller does not use them.
 
     Raises:
@@ -46,13 +46,14 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, *, dtype: torch.dtype,
                           f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
                           "this scorer?")
     with quiet():
-        module = module_class.from_pretrained(None, config=config, dtype=dtype,
-                                              state_dict=_placeholders(checkpoint, names, dtype))
+        module = module_class.from_pretrained(None, config=config, dtype=options.dtype,
+                                              state_dict=_placeholders(checkpoint, names, options.dtype))
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-        parameter.data = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-    module.to(device).eval()
-    _fill(module, checkpoint)
+        parameter.data = torch.empty(parameter.shape, dtype=parameter.dtype, device=options.device)
+    module.to(options.device).eval()
+    if options.filled:
+        _fill(module, checkpoint)
     return module
 
 

@@ -1,4 +1,4 @@
-"""Where Θ_T and τ are kept while α changes: beside the live weights in memory, or in their files."""
+"""Where Θ_T and τ are kept while α changes: beside the loaded weights in memory, or in their files."""
 
 import os
 from dataclasses import dataclass
@@ -8,10 +8,15 @@ import torch
 
 from pyterrier_taskarith.arithmetic import MergePlan
 
-#: ``resident="auto"`` keeps Θ_T and τ in memory where both, in float32, take less than this share of what is free.
+#: ``weights="auto"`` keeps Θ_T and τ in memory where both, in float32, take less than this share of what is free.
 MEMORY_SHARE = 0.5
+#: Taken for free where the system does not tell: half of a small machine's 8 GB.
+ASSUMED_MEMORY = 4 * 2**30
 #: A control group's limit, what it uses, and how much of that are files it could drop (cgroup v2, as in containers).
 _LIMIT, _USED, _STATISTICS = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat"))
+
+#: What Linux tells of its memory.
+_MEMORY = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -19,9 +24,9 @@ class Residence:
     """What was chosen, and from what.
 
     Attributes:
-        choice: "memory", Θ_T and τ in float32 beside the live weights, or "stream", read at each change of weights.
+        choice: "memory": Θ_T and τ in float32 beside the loaded weights; or "disk": read at each change of weights.
         needed: Bytes of Θ_T and τ in float32.
-        free: Bytes free on the device once the live weights are there.
+        free: Bytes free on the device once the loaded weights are there.
         device: The device.
         asked: Whether the user asked for it, rather than for "auto".
     """
@@ -41,17 +46,17 @@ class Residence:
 
 
 def choose_residence(wanted: str, plan: MergePlan, device: torch.device) -> Residence:
-    """Decides by the rule of MEMORY_SHARE; call it when the live weights are loaded.
+    """Decides by the rule of MEMORY_SHARE; call it when the loaded weights are loaded.
 
     Args:
-        wanted: "auto", "memory" or "stream".
+        wanted: "auto", "memory" or "disk".
         plan: What will be merged.
-        device: Where the live weights are.
+        device: Where the loaded weights are.
     """
     sizes = {name: 4 * torch.Size(shape).numel() for name, shape in plan.ranker.shapes.items()}
     needed = sum(sizes.values()) + sum(sizes[name] * len(plan.terms(name)) for name in plan.merged)
     free = free_memory(device)
-    choice = wanted if wanted != "auto" else "memory" if needed < MEMORY_SHARE * free else "stream"
+    choice = wanted if wanted != "auto" else "memory" if needed < MEMORY_SHARE * free else "disk"
     return Residence(choice, needed, free, str(device), wanted != "auto")
 
 
@@ -59,10 +64,11 @@ def free_memory(device: torch.device) -> int:
     """Returns the bytes that can be had on a device: of a CPU without swapping, and within the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    info = Path("/proc/meminfo")
-    if info.is_file():
-        free = 1024 * int(_field(info, "MemAvailable:", free // 1024))
+    free = ASSUMED_MEMORY
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()) and hasattr(os, "sysconf"):  # not on Windows
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if _MEMORY.is_file():
+        free = 1024 * int(_field(_MEMORY, "MemAvailable:", free // 1024))
     if _LIMIT.is_file() and (limit := _LIMIT.read_text().strip()).isdigit():
         used = int(_USED.read_text()) - int(_field(_STATISTICS, "inactive_file", 0))
         free = min(free, max(0, int(limit) - used))

@@ -9,7 +9,6 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers._batches import default_budget, default_workers
-from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._memo import Memo, digest
 
 #: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
@@ -28,13 +27,15 @@ class ScorerOptions:
     """What a user may set of a scorer.
 
     Attributes:
-        dtype: Of the live weights and the computation.
+        dtype: Of the loaded weights and the computation.
         device: Where it runs.
         batch_tokens: Tokens in a batch, padding included; None: by the device.
         max_length: Tokens of an input, special ones included; None: what the model states.
         truncation: "keep_prompt" or "paper", for scorers with a prompt.
-        prediction_tokens: Of a seq2seq model, those that mean not relevant and relevant; None: what is known of it.
+        token_false: Of a seq2seq model, the token that means not relevant; None: what is known of the model.
+        token_true: The token that means relevant; None: what is known of the model.
         verbose: Whether to show progress.
+        filled: Whether the module gets the checkpoint's weights at once; False where they are set before it scores.
     """
 
     dtype: torch.dtype
@@ -42,20 +43,19 @@ class ScorerOptions:
     batch_tokens: int | None = None
     max_length: int | None = None
     truncation: str = "keep_prompt"
-    prediction_tokens: tuple[str, str] | None = None
+    token_false: str | None = None
+    token_true: str | None = None
     verbose: bool = False
+    filled: bool = True
 
 
 class Scorer:
     """Scores pairs of query and text with the module's present weights.
 
     Attributes:
-        module: The living module; whoever sets its weights must tell :meth:`score` which they are.
+        module: The loaded module; whoever sets its weights must tell :meth:`score` which they are.
         pairs_scored: How many pairs were scored so far.
-        kept: Hidden states that are kept between calls, or None; :meth:`keep` sets it.
     """
-
-    kept: Kept | None = None
 
     def __init__(self, checkpoint: Checkpoint, module: torch.nn.Module, options: ScorerOptions) -> None:
         self.checkpoint, self.options = checkpoint, options
@@ -78,17 +78,6 @@ class Scorer:
             float32 array of n scores, in the order given; higher is better.
         """
         raise NotImplementedError
-
-    def keep(self, kept: Kept | None) -> bool:
-        """Keeps the hidden states that enter a layer, for batches that come again; None: keeps nothing.
-
-        Whoever sets the module's weights must tell ``kept.use`` which are below the layer. Scores are the same bit for
-        bit.
-
-        Returns:
-            Whether this scorer can at that layer; else it computes everything, as with None.
-        """
-        return False
 
     def forget(self) -> None:
         """Forgets what was computed with the module's weights; tokens stay, which are the same every time."""

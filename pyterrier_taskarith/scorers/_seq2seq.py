@@ -1,18 +1,22 @@
-"""monoT5 and its kin: the log-probability of "true" against "false" at the first decoder step."""
+"""monoT5: the log-probability of "true" against "false" at the first decoder step.
 
+That step is computed at the price of one position: no key or value of the text is ever computed.
+"""
+
+import warnings
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.families import prediction_tokens, types_scored_by
+from pyterrier_taskarith.families import published_ranker, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._kept import Kept
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
-from pyterrier_taskarith.scorers._t5_decoder import first_step
 
 
 class Seq2Seq(Scorer):
@@ -30,21 +34,22 @@ class Seq2Seq(Scorer):
         if options.truncation not in TRUNCATIONS:
             raise ScorerError(f"truncation={options.truncation!r}: choose 'keep_prompt' (cut the text, keep "
                               "'Relevant:') or 'paper' (cut the whole prompt from the right)")
-        module = build_module(checkpoint, AutoModelForSeq2SeqLM, dtype=options.dtype, device=options.device)
+        module = build_module(checkpoint, AutoModelForSeq2SeqLM, options)
         super().__init__(checkpoint, module, options)
         model_type = str(checkpoint.config["model_type"])
         family = family_of(model_type)
         if family.scorer != "seq2seq":
             raise ScorerError(f"{checkpoint.source}: a {model_type!r} model is not known to be scored by prediction "
                               f"tokens; {', '.join(types_scored_by('seq2seq'))} are")
-        self.prediction_tokens = options.prediction_tokens or prediction_tokens(
-            checkpoint.origin or checkpoint.source, model_type)
+        published = published_ranker(checkpoint.origin or checkpoint.source)
+        self.prediction_tokens = self._choose_tokens(published.tokens if published else None)
         ids = self.tokenizer.convert_tokens_to_ids(list(self.prediction_tokens))
         if None in ids or self.tokenizer.unk_token_id in ids or ids[0] == ids[1]:
-            raise ScorerError(f"{checkpoint.source}: the tokenizer has no single tokens {self.prediction_tokens}; "
-                              "is it the tokenizer of a monoT5 model? If the model says other words for not relevant "
-                              "and relevant, give them: prediction_tokens=('▁no', '▁yes')")
-        before, after = family.prompt.split("{text}")
+            raise ScorerError(f"{checkpoint.source}: {self.prediction_tokens} are not two single tokens of its "
+                              "tokenizer; is it the tokenizer of a monoT5 model? If the model says other words for not "
+                              "relevant and relevant, give them: token_false='▁no', token_true='▁yes'")
+        self._prompt = (published and published.prompt) or family.prompt
+        before, after = self._prompt.split("{text}")
         self._before = before.strip()
         self.rows = torch.tensor(ids, device=options.device)
         self.max_length = options.max_length or int(checkpoint.config.get("n_positions", 512))
@@ -54,6 +59,19 @@ class Seq2Seq(Scorer):
             raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: "
                               f"{after.strip()!r} and </s> alone are {len(self.relevant) + len(self.end)} tokens")
         self._scaled = ties_embeddings(checkpoint.config)
+
+    def _choose_tokens(self, published: tuple[str, str] | None) -> tuple[str, str]:
+        """Returns the tokens that are given, else those of the published ranker, else the family's, with a warning."""
+        model_type = str(self.checkpoint.config["model_type"])
+        usual = published or family_of(model_type).prediction_tokens or ("", "")
+        given = self.options.token_false, self.options.token_true
+        if published is None and None in given:
+            warnings.warn(
+                f"{self.checkpoint.source}: the prediction tokens of this ranker are not known, so those usual for "
+                f"{model_type!r} models are used, {usual[0]} (not relevant) and {usual[1]} (relevant). If it says "
+                "other words, give them; if not, give these: "
+                f"token_false={usual[0]!r}, token_true={usual[1]!r}", stacklevel=2)
+        return given[0] or usual[0], given[1] or usual[1]
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns log P("true") of each pair; see :class:`Scorer`."""
@@ -67,11 +85,6 @@ class Seq2Seq(Scorer):
                                   verbose=self.options.verbose, label="scoring", unit="pairs")
         self.pairs_scored += len(rows)
         return scores
-
-    def keep(self, kept: Kept | None) -> bool:
-        """Keeps the encoder's output while decoder layers alone change; see :meth:`Scorer.keep`."""
-        self.kept = kept if kept is not None and kept.side == "decoder" else None
-        return self.kept is not None
 
     def prompts(self, queries: Sequence[str], texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the token ids of each prompt, cut to ``max_length``.
@@ -91,12 +104,7 @@ class Seq2Seq(Scorer):
     @torch.inference_mode()
     def _forward(self, rows: list[np.ndarray]) -> np.ndarray:
         ids, mask = pad(rows, self.tokenizer.pad_token_id, self.options.device)
-        inputs = {"input_ids": ids, "attention_mask": mask}
-
-        def encode() -> torch.Tensor:
-            return self.module.get_encoder()(**inputs).last_hidden_state
-
-        encoded = encode() if self.kept is None else self.kept.of(inputs, encode)
+        encoded = self.module.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         logits = first_step(self.module, encoded, mask, self.rows, scaled=self._scaled)
         return logits.float().log_softmax(-1)[:, 1].cpu().numpy()
 
@@ -113,4 +121,53 @@ class Seq2Seq(Scorer):
     def facts(self) -> dict[str, object]:
         """What decides a score beside the weights."""
         return {**super().facts, "max_length": self.max_length, "truncation": self.options.truncation,
-                "tokens": self.prediction_tokens}
+                "tokens": self.prediction_tokens, "prompt": self._prompt}
+
+
+def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, *,  # noqa: ANN401
+               scaled: bool) -> torch.Tensor:
+    """Returns the logits of a few tokens at the first decoder position.
+
+    The decoder sees one token, so its self-attention is its value projection. In the cross-attention, q·(E W_k)ᵀ
+    equals (q W_kᵀ)·Eᵀ and softmax(…)·(E W_v) equals (softmax(…)·E) W_v: both projections are folded into the one
+    query position, and the products over all positions with W_k and W_v are not needed.
+
+    Args:
+        model: A ``T5ForConditionalGeneration`` or ``MT5ForConditionalGeneration``.
+        encoded: The encoder's output, (n, length, d).
+        mask: int (n, length); 0 marks padding.
+        rows: int64 (k,), the tokens whose logits are wanted.
+        scaled: Whether the last hidden state is divided by √d before the output matrix: where that matrix is the
+            token embedding. Asked of the caller, because transformers 5 sets ``tie_word_embeddings`` in every loaded
+            configuration, mT5's too.
+
+    Returns:
+        (n, k), in the dtype of ``encoded``.
+    """
+    config, decoder = model.config, model.decoder
+    bias = torch.zeros(mask.shape, dtype=encoded.dtype, device=encoded.device)
+    bias.masked_fill_(mask == 0, torch.finfo(encoded.dtype).min)
+    start = torch.full((1,), config.decoder_start_token_id, device=encoded.device)
+    hidden = decoder.embed_tokens(start).expand(len(encoded), -1)
+    for block in decoder.block:
+        own, cross, feed_forward = block.layer
+        attention = own.SelfAttention
+        hidden = hidden + attention.o(attention.v(own.layer_norm(hidden)))
+        hidden = hidden + _cross(cross.EncDecAttention, cross.layer_norm(hidden), encoded, bias)
+        hidden = feed_forward(hidden.unsqueeze(1)).squeeze(1)
+    hidden = decoder.final_layer_norm(hidden)
+    if scaled:
+        hidden = hidden * config.d_model ** -0.5
+    return nn.functional.linear(hidden, model.lm_head.weight[rows])
+
+
+def _cross(attention: Any, query: torch.Tensor, encoded: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+    """Cross-attention of one position; query (n, d), encoded (n, length, d), bias (n, length) -> (n, d)."""
+    heads, width = attention.n_heads, attention.key_value_proj_dim
+    asked = attention.q(query).view(-1, heads, width)
+    key = attention.k.weight.view(heads, width, -1)
+    value = attention.v.weight.view(heads, width, -1)
+    folded = torch.einsum("nhw,hwd->nhd", asked, key)
+    scores = torch.matmul(folded, encoded.transpose(1, 2)) + bias.unsqueeze(1)
+    attended = torch.matmul(scores.float().softmax(-1).to(encoded.dtype), encoded)
+    return attention.o(torch.einsum("nhd,hwd->nhw", attended, value).reshape(len(query), heads * width))

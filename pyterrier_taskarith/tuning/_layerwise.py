@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,13 @@ from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._choose import counted
 from pyterrier_taskarith.tuning._development import Frames, developments
-from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, LayerNumber, layer_groups
+from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, layer_groups
 from pyterrier_taskarith.tuning._settings import numbers_of
 from pyterrier_taskarith.tuning._sweep import Rows, check_reranker, checked_weights, resuming, scored
 
 #: Values of α for each group. Fewer than a sweep's: every one costs a scoring for each group, and is one more chance to
 #: fit the development set's noise.
 LAYER_ALPHAS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-#: Bytes of hidden states that are kept between scorings which differ in upper layers alone.
-REUSE_BYTES = 2**30
 BEST = "best"
 #: α of what is in no group, then of each group.
 LayerSetting = tuple[float, ...]
@@ -82,7 +79,7 @@ class TunedLayers:
 def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, groups: Groups = "thirds",
                 alphas: Sequence[float] = LAYER_ALPHAS, weight: float = 1.0, measure: str | Measure = "nDCG@10",
                 start: Any = BEST, rounds: int = 3, topics: Frames | None = None,  # noqa: ANN401
-                resume: str | Path | None = None, reuse_bytes: int = REUSE_BYTES, verbose: bool = True) -> TunedLayers:
+                resume: str | Path | None = None, verbose: bool = True) -> TunedLayers:
     """Chooses α for each group of layers by coordinate steps, for the highest mean of a measure.
 
     From the best α for all layers on, each group in turn, from the top of the model down, tries the other values while
@@ -94,11 +91,6 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
     what was best there, partly by chance. The value it returns is therefore too high for other queries. Use few
     groups and values, many queries, and look at held-out ones (:func:`line_up`, :func:`compare`) before you prefer it
     to one α.
-
-    Scorings that differ in upper layers alone go on from the hidden states below them, which are kept up to
-    ``reuse_bytes``; the scores are bit for bit the same. This is done for bi-encoders and cross-encoders of BERT's kin
-    (BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ELECTRA), and for T5 where decoder layers alone change; other models,
-    and T5's encoder layers, are scored whole each time.
 
     Args:
         reranker: The re-ranker to tune; its own α is left as it is. With several vectors, a group's α holds for all.
@@ -114,8 +106,6 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
         rounds: How many times to go through all groups at most.
         topics: The queries that were asked; see :func:`sweep`.
         resume: A file to keep scores in, see :func:`sweep`.
-        reuse_bytes: Bytes of hidden states kept, on the device where the model is; what does not fit is computed anew.
-            0 keeps none.
         verbose: Whether to show progress.
 
     Raises:
@@ -126,9 +116,8 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
     check_reranker(reranker, "tune_layers takes")
     if reranker.variant != "merged":
         raise TaskArithError(f"α does nothing to variant={reranker.variant!r}: give the merged re-ranker, Θ'")
-    for name, number, least in (("rounds", rounds, 1), ("reuse_bytes", reuse_bytes, 0)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise TaskArithError(f"{name}={number!r}: must be a whole number of at least {least}")
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
+        raise TaskArithError(f"rounds={rounds!r}: must be a whole number of at least 1")
     values, weight = numbers_of(alphas, "alphas"), checked_weights([weight])[0]
     parts = layer_groups(reranker, groups)
     given = None if isinstance(start, str) and start == BEST else parts.values(as_alpha(start, "start"))
@@ -137,11 +126,10 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
     if len(labels) > 1:
         raise TaskArithError(f"measure={measure!r} stands for {labels}: give one")
 
-    def score(settings: list[LayerSetting], first: LayerNumber | None) -> Iterator[Rows]:
-        """Yields the rows of each setting; they differ from the first layer on alone."""
-        with reranker.model.reusing(first, reuse_bytes) if first is not None and reuse_bytes else nullcontext():
-            for setting in settings:
-                yield scored(reranker.copy(alpha=_alpha(parts, setting)), sets, [weight], False)
+    def score(settings: list[LayerSetting]) -> Iterator[Rows]:
+        """Yields the rows of each setting."""
+        for setting in settings:
+            yield scored(reranker.copy(alpha=_alpha(parts, setting)), sets, [weight], False)
 
     with resuming(reranker, resume), pt.tqdm(desc="α by layers", unit="setting", disable=not verbose) as bar:
         search = _Search(parts, values, score, bar.update)
@@ -165,7 +153,7 @@ class _Search:
     """
 
     def __init__(self, parts: LayerGroups, alphas: list[float],
-                 score: Callable[[list[LayerSetting], LayerNumber | None], Iterator[Rows]],
+                 score: Callable[[list[LayerSetting]], Iterator[Rows]],
                  advance: Callable[[], object]) -> None:
         self._parts, self._alphas, self._score, self._advance = parts, alphas, score, advance
         self.means: dict[LayerSetting, float] = {}
@@ -174,12 +162,12 @@ class _Search:
     def single(self) -> LayerSetting:
         """Returns the best α for all layers."""
         settings = [(alpha,) * (1 + len(self._parts.groups)) for alpha in self._alphas]
-        self._see(settings, 0, "", None)
+        self._see(settings, 0, "")
         return self._best(settings)
 
     def given(self, setting: LayerSetting) -> LayerSetting:
         """Looks at the setting to start from."""
-        self._see([setting], 0, "", None)
+        self._see([setting], 0, "")
         return setting
 
     def step(self, present: LayerSetting, number: int, place: int) -> LayerSetting:
@@ -189,7 +177,7 @@ class _Search:
                   if alpha != present[place + 1]]
         if not others:
             return present
-        self._see(others, number, group.label, group.first)
+        self._see(others, number, group.label)
         best = self._best(others)
         return best if self.means[best] > self.means[present] + MEAN_TOLERANCE else present
 
@@ -197,9 +185,9 @@ class _Search:
         equal = itertools.compress(settings, highest([self.means[setting] for setting in settings]))
         return min(equal, key=lambda setting: sum(map(abs, setting)))
 
-    def _see(self, settings: list[LayerSetting], number: int, label: str, first: LayerNumber | None) -> None:
+    def _see(self, settings: list[LayerSetting], number: int, label: str) -> None:
         new = [setting for setting in settings if setting not in self.means]
-        for setting, rows in zip(new, self._score(new, first), strict=True):
+        for setting, rows in zip(new, self._score(new), strict=True):
             # Of several sets their average comes last.
             self.means[setting] = float(rows[-1][-1])
             self._rows += [[*row[:-3], number, label, *setting, *row[-3:]] for row in rows]

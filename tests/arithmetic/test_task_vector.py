@@ -108,7 +108,16 @@ def test_vectors_are_equal_by_all_digits_of_their_scale(bio, other):
 def test_a_vector_is_written_as_its_recipe(bert, bio):
     recipe = f"({bert.triple.domain} − {bert.triple.base})"
     assert str(bio) == recipe and str(-0.25 * bio.layers("0-1")) == f"-0.25·{recipe}[0-1]"
-    assert str(2 * bio - bio) == f"2·{recipe} − {recipe}" and repr(bio) == f"TaskVector({recipe})"
+    assert str(2 * bio - bio) == f"2·{recipe} − {recipe}" and repr(bio) == (
+        f"TaskVector({str(bert.triple.domain)!r}, {str(bert.triple.base)!r})")
+
+
+def test_the_representation_of_a_vector_evaluates(bert, bio, tmp_path):
+    saved = TaskVector.load(bio.save(tmp_path / "tau.safetensors"))
+    for vector in (bio, 0.1 * bio - 2 * bio.layers("0").without("embeddings"),
+                   (bio + bio / 3).trim(0.2).dare(0.5, seed=3), -bio.breadcrumbs(0.3, outliers=0.01), bio.slerp(),
+                   TaskVector.ties(bio, 0.5 * bio, density=0.2), saved):
+        assert eval(repr(vector)) == vector
 
 
 def test_a_pickled_vector_is_its_recipe(bert, bio):

@@ -41,15 +41,15 @@ def test_a_pass_over_the_tensors_loads_the_file_once(old, loads):
     assert list(loads.values()) == [2]
 
 
-@pytest.mark.parametrize("resident", ["memory", "stream"])
-def test_a_reranker_loads_each_file_a_few_times_however_many_tensors_it_has(old, loads, resident):
-    scorer = reranker(old, resident=resident)
+@pytest.mark.parametrize("weights", ["memory", "disk"])
+def test_a_reranker_loads_each_file_a_few_times_however_many_tensors_it_has(old, loads, weights):
+    scorer = reranker(old, weights=weights)
     scorer.transform(frame(1, 2))
     assert len(loads) == 3 and max(loads.values()) <= 3
     before = loads.total()
     scorer.set_parameter("alpha", 0.3)
     scorer.transform(frame(1, 2))
-    assert loads.total() - before == (3 if resident == "stream" else 0)
+    assert loads.total() - before == (3 if weights == "disk" else 0)
 
 
 @pytest.mark.parametrize("method", ["plain", "trimmed"])

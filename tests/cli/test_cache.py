@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_taskarith import TaskArithReranker
-from pyterrier_taskarith.scorers._cache import CachedSetting, ScoreCache
+from pyterrier_taskarith._score_cache import CachedSetting, ScoreCache
 from testing import passages, questions
 from tests._reranking import assert_scores_agree
 
@@ -82,7 +82,7 @@ def test_a_folder_without_scores_is_an_error_and_stays_as_it_is(printed, tmp_pat
     assert not list(tmp_path.iterdir())
     (tmp_path / "scores.sqlite3").write_text("a note" * 1000)
     status, _, err = printed("cache", tmp_path, "--clear", "all")
-    assert status == 1 and "is no SQLite database" in err
+    assert status == 1 and "is not an SQLite database" in err
     assert (tmp_path / "scores.sqlite3").read_text() == "a note" * 1000
 
 

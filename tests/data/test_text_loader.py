@@ -59,6 +59,20 @@ def test_scores_are_those_with_the_texts_in_the_frame(make, tmp_path, documents,
     assert sorted(sum(loader.asked, [])) == sorted(f"d{j}" for j in range(50))  # each document once
 
 
+def test_a_frame_is_scored_with_the_alpha_that_it_began_with(triple, documents, monkeypatch):
+    monkeypatch.setattr(_rows, "PORTION", 40)
+    run = frame(3, 50)
+    expected = reranker(triple, alpha=0.7).transform(run)["score"]
+
+    def turn(found):
+        r.alpha = 0.1  # as another thread might
+        return found
+
+    r = reranker(triple, alpha=0.7, text_loader=Counting(documents, turn))
+    assert_scores_agree(r.transform(ids(run))["score"], expected)
+    assert len(r.text_loader.asked) == 3 and r.alpha == 0.1
+
+
 def test_a_transformer_and_a_dataset_of_pyterrier_load_too(triple, documents):
     class Store:
         def text_loader(self, fields="*", *, verbose=False):

@@ -170,7 +170,7 @@ def assert_saved(case: Case, folder: Path) -> None:
         assert (transformer_of(folder) / name).read_bytes() == original.read_bytes()
 
 
-def living(reranker: TaskArithReranker, spelling: Spelling) -> dict[str, torch.Tensor]:
+def loaded(reranker: TaskArithReranker, spelling: Spelling) -> dict[str, torch.Tensor]:
     """The weights a re-ranker scores with, under bare names; all that stands for one parameter must hold one value."""
     model = reranker.model
     model.weights.set(reranker.setting)
@@ -181,8 +181,8 @@ def living(reranker: TaskArithReranker, spelling: Spelling) -> dict[str, torch.T
     return found
 
 
-def assert_living(case: Case, resident: str) -> None:
-    """The living module holds Θ', Θ_T, Θ_D and Θ_0 in float32; what Θ_D or Θ_0 lacks is Θ_T's."""
+def assert_loaded(case: Case, weights: str) -> None:
+    """The loaded module holds Θ', Θ_T, Θ_D and Θ_0 in float32; what Θ_D or Θ_0 lacks is Θ_T's."""
     ranker = case.parameters("ranker")
     expected = {"Θ'": case.by_hand(), "Θ_T": ranker}
     for symbol, place, role in (("Θ_D", 1, "domain"), ("Θ_0", 2, "base")):
@@ -193,11 +193,11 @@ def assert_living(case: Case, resident: str) -> None:
             for name in set(case.spelling.by_token) & set(ranker) & set(own):
                 expected[symbol][name] = ranker[name].float().clone()
                 expected[symbol][name][in_ranker] = own[name][theirs].float()
-    reranker = case.reranker(resident=resident)
+    reranker = case.reranker(weights=weights)
     for symbol, variant in [*reranker.variants().items(), ("Θ'", reranker)]:
-        weights = living(variant, case.spelling)
-        assert {name.split(".")[0] for name in set(ranker) - set(weights)} <= set(case.spelling.heads)
-        differ = [name for name, value in weights.items() if not same_bits(value, expected[symbol][name].float())]
+        found = loaded(variant, case.spelling)
+        assert {name.split(".")[0] for name in set(ranker) - set(found)} <= set(case.spelling.heads)
+        differ = [name for name, value in found.items() if not same_bits(value, expected[symbol][name].float())]
         assert not differ, symbol
 
 
@@ -262,7 +262,7 @@ def as_float32(case: Case, tmp_path: Path) -> Path:
 
 
 def assert_saved_scores(case: Case, reference: Reference, tmp_path: Path) -> None:
-    """The reference gives the folder that the package saves the scores of the living re-ranker."""
+    """The reference gives the folder that the package saves the scores of the loaded re-ranker."""
     given, reranker = frame(), case.reranker()
     folder = reranker.save(tmp_path / "saved", dtype="float32")
     expected = reference(folder, given["query"].tolist(), given["text"].tolist())

@@ -49,16 +49,16 @@ class Family:
     def test_saved_weights_are_plain_torchs_bit_for_bit(self, case, row, tmp_path):
         _cases.assert_saved(case(row), tmp_path / "saved")
 
-    def test_living_weights_of_every_variant_are_plain_torchs_bit_for_bit(self, case, row):
-        _cases.assert_living(case(row), "memory")
+    def test_loaded_weights_of_every_variant_are_plain_torchs_bit_for_bit(self, case, row):
+        _cases.assert_loaded(case(row), "memory")
 
-    def test_streamed_weights_are_plain_torchs_bit_for_bit(self, case, first_row):
-        _cases.assert_living(case(first_row), "stream")
+    def test_weights_read_from_disk_are_plain_torchs_bit_for_bit(self, case, first_row):
+        _cases.assert_loaded(case(first_row), "disk")
 
     def test_scores_are_the_references(self, case, scored_row, tmp_path):
         _cases.assert_scores(case(scored_row), type(self).reference, tmp_path)
 
-    def test_the_reference_scores_the_saved_folder_as_the_living_one(self, case, first_row, tmp_path):
+    def test_the_reference_scores_the_saved_folder_as_the_loaded_one(self, case, first_row, tmp_path):
         _cases.assert_saved_scores(case(first_row), type(self).reference, tmp_path)
 
     def test_what_cannot_be_merged_is_refused(self, refused_row, tmp_path):

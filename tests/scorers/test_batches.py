@@ -1,5 +1,7 @@
 """Batches hold every item once, within the budget, also after running out of GPU memory."""
 
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -99,3 +101,26 @@ def test_several_workers_finish_every_item_once():
     step = SmallMemory(lengths, 10_000)
     run_batches(lengths, 100, step, workers=4)
     assert set(step.finished) == set(range(500)) and set(step.finished.values()) == {1}
+
+
+def test_overlapping_calls_leave_later_threads_as_they_were():
+    def new_thread() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    torch.set_num_threads(2)
+    before, began = new_thread(), threading.Event()
+
+    def run(seconds: float) -> None:
+        run_batches([10] * 4, 10, lambda batch: (began.set(), time.sleep(seconds))[1], workers=2)
+
+    first, second = (threading.Thread(target=run, args=(seconds,)) for seconds in (0.1, 0.2))
+    first.start()
+    began.wait()
+    second.start()  # while the first is at work
+    first.join()
+    second.join()
+    assert new_thread() == before == torch.get_num_threads() == 2

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from pyterrier_taskarith.scorers import _cache as module
-from pyterrier_taskarith.scorers._cache import CachedSetting, ScoreCache
+from pyterrier_taskarith import _score_cache as module
+from pyterrier_taskarith._score_cache import CachedSetting, ScoreCache
 
 RANKER = CachedSetting(b"T" * 16, "org/ranker", "Θ_T", "BiEncoder, float32")
 MERGED = CachedSetting(b"M" * 16, "org/ranker", "Θ_T + 0.7·(org/domain − org/base)", "BiEncoder, float32")

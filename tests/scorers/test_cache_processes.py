@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from pyterrier_taskarith.scorers import _cache as module
-from pyterrier_taskarith.scorers._cache import CachedSetting, CacheError, ScoreCache
+from pyterrier_taskarith import _score_cache as module
+from pyterrier_taskarith._score_cache import CachedSetting, CacheError, ScoreCache
 
 SETTING = CachedSetting(b"T" * 16, "org/ranker", "Θ_T", "BiEncoder, float32")
 
@@ -137,8 +137,8 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"no database, but a text that somebody wrote here\n" * 30, "the file is no SQLite database"),
-    (b"SQLite format 3\x00" + b"\xff" * 5000, "scores.sqlite3: .*(damaged|no SQLite database)"),
+    (b"no database, but a text that somebody wrote here\n" * 30, "the file is not an SQLite database"),
+    (b"SQLite format 3\x00" + b"\xff" * 5000, "scores.sqlite3: .*(damaged|not an SQLite database)"),
 ])
 def test_a_file_that_is_something_else_is_an_error_and_stays(tmp_path, content, message):
     path = tmp_path / module.FILE

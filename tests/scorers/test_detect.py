@@ -95,5 +95,5 @@ def test_a_folder_without_what_its_class_needs_is_an_error(tmp_path):
 
 
 def test_prediction_tokens_of_another_scorer_are_refused(bert):
-    with pytest.raises(ScorerError, match=r"prediction_tokens=\('▁no', '▁yes'\) does nothing to a bi-encoder"):
-        scorer_of(bert.ranker, prediction_tokens=("▁no", "▁yes"))
+    with pytest.raises(ScorerError, match=r"token_true='▁yes': a bi-encoder has no prediction tokens"):
+        scorer_of(bert.ranker, token_true="▁yes")

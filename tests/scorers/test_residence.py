@@ -7,6 +7,7 @@ import torch
 from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.scorers import _residence as residence
 from testing import bert_triple
+from tests._reranking import assert_scores_agree
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def needed(plan):
     return 4 * (elements + moved)
 
 
-@pytest.mark.parametrize(("more_than_twice", "choice"), [(1, "memory"), (0, "stream")])
+@pytest.mark.parametrize(("more_than_twice", "choice"), [(1, "memory"), (0, "disk")])
 def test_half_of_what_is_free_decides(triple, monkeypatch, capsys, more_than_twice, choice):
     r = reranker(triple, max_length=30 + more_than_twice)  # of its own, so that a model is loaded for it
     free = 2 * needed(r.plan) + more_than_twice
@@ -32,19 +33,19 @@ def test_half_of_what_is_free_decides(triple, monkeypatch, capsys, more_than_twi
     r(pd.DataFrame({"qid": ["1"], "query": ["the"], "docno": ["d"], "text": ["a text"]}))
     assert (r.residence.choice, r.residence.needed, r.residence.free) == (choice, needed(r.plan), free)
     assert str(r.residence).startswith(f"{choice}: Θ_T and τ in float32 take ")
-    assert ("each change of α reads the files" in capsys.readouterr().err) == (choice == "stream")
+    assert ("each change of α reads the files" in capsys.readouterr().err) == (choice == "disk")
 
 
-@pytest.mark.parametrize("choice", ["memory", "stream"])
+@pytest.mark.parametrize("choice", ["memory", "disk"])
 def test_what_is_asked_for_is_done(triple, choice, capsys):
-    assert str(reranker(triple, resident=choice).residence) == f"{choice}, as asked"
+    assert str(reranker(triple, weights=choice).residence) == f"{choice}, as asked"
     assert "reads the files" not in capsys.readouterr().err
 
 
 def test_scores_do_not_depend_on_it(triple):
     frame = pd.DataFrame({"qid": "1", "query": "the text", "docno": ["a", "b"], "text": ["one text", "another"]})
-    memory, stream = (reranker(triple, resident=choice)(frame)["score"].tolist() for choice in ("memory", "stream"))
-    assert memory == stream
+    memory, disk = (reranker(triple, weights=choice)(frame)["score"].tolist() for choice in ("memory", "disk"))
+    assert_scores_agree(memory, disk)
 
 
 def test_a_container_s_limit_counts(tmp_path, monkeypatch):
@@ -55,3 +56,12 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch):
     assert residence.free_memory(torch.device("cpu")) == 3_000_000
     (tmp_path / "_LIMIT").write_text("max\n")
     assert residence.free_memory(torch.device("cpu")) > 3_000_000
+
+
+@pytest.mark.parametrize("hidden", ["sysconf", "sysconf_names"])
+def test_a_system_without_sysconf_is_taken_for_a_small_one(tmp_path, monkeypatch, hidden):
+    for name in ("_LIMIT", "_MEMORY"):
+        monkeypatch.setattr(residence, name, tmp_path / "nowhere")
+    assert residence.free_memory(torch.device("cpu")) > 0
+    monkeypatch.delattr(residence.os, hidden)
+    assert residence.free_memory(torch.device("cpu")) == residence.ASSUMED_MEMORY

@@ -10,9 +10,9 @@ import torch
 
 from pyterrier_taskarith.arithmetic import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.families import PREDICTION_TOKENS, prediction_tokens
+from pyterrier_taskarith.families import PUBLISHED_RANKERS, PublishedRanker, published_ranker
 from pyterrier_taskarith.scorers import ScorerError
-from pyterrier_taskarith.scorers._t5_decoder import first_step
+from pyterrier_taskarith.scorers._seq2seq import first_step
 from testing import passages, questions, t5_triple
 from tests._reranking import assert_scores_agree
 from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
@@ -195,22 +195,57 @@ def test_empty_queries_and_texts_have_finite_scores(any_folder):
 
 
 def test_a_tokenizer_without_the_prediction_tokens_is_refused(folder):
-    with pytest.raises(ScorerError, match="no single tokens .*nowhere"):
-        scorer_of(folder, prediction_tokens=("▁nowhere", "▁true"))
+    with pytest.raises(ScorerError, match="nowhere.* are not two single tokens"):
+        scorer_of(folder, token_false="▁nowhere", token_true="▁true")
 
 
 def test_prediction_tokens_that_are_asked_for_are_those_of_pyterrier_t5_s_formula(folder):
     """The two logits' log-softmax, its other entry with the tokens exchanged."""
     given = scorer_of(folder).score(["cell"], ["a cell"], "w")
-    exchanged = scorer_of(folder, prediction_tokens=("▁true", "▁false")).score(["cell"], ["a cell"], "w")
+    exchanged = scorer_of(folder, token_false="▁true", token_true="▁false").score(["cell"], ["a cell"], "w")
     assert np.exp(given) + np.exp(exchanged) == pytest.approx(1, abs=1e-6)
 
 
-def test_known_models_say_their_own_words():
-    assert prediction_tokens("unicamp-dl/ptt5-base-pt-msmarco-100k-v2@main", "t5") == ("▁não", "▁sim")
-    assert prediction_tokens("unicamp-dl/mt5-13b-mmarco-100k", "mt5") == ("▁", "▁true")
-    assert prediction_tokens("unicamp-dl/mt5-base-en-msmarco", "mt5") == ("▁no", "▁yes")
-    assert prediction_tokens("castorini/monot5-base-msmarco", "t5") == ("▁false", "▁true")
+@pytest.mark.parametrize(("source", "tokens"), [
+    ("castorini/monot5-base-msmarco", ("▁false", "▁true")),
+    ("castorini/monot5-3b-med-msmarco@main", ("▁false", "▁true")),
+    ("unicamp-dl/InRanker-base", ("▁false", "▁true")),
+    ("Dundalia/TWOLAR-large", ("▁false", "▁true")),
+    ("zeta-alpha-ai/monot5-3b-inpars-v2-scifact", ("▁false", "▁true")),
+    ("unicamp-dl/mt5-base-en-msmarco", ("▁no", "▁yes")),
+    ("unicamp-dl/mt5-base-mmarco-v2", ("▁no", "▁yes")),
+    ("unicamp-dl/mt5-13b-mmarco-100k", ("▁", "▁true")),
+    ("unicamp-dl/ptt5-base-pt-msmarco-100k-v2@main", ("▁não", "▁sim")),
+    ("unicamp-dl/ptt5-base-en-pt-msmarco-10k-v1", ("▁não", "▁sim")),
+    ("unicamp-dl/monoptt5-small", ("▁Não", "▁Sim")),
+])
+def test_published_rankers_are_known(source, tokens):
+    found = published_ranker(source)
+    assert found is not None and found.tokens == tokens
+    assert ("Pergunta" in found.prompt) == ("monoptt5" in source)
+
+
+def test_other_models_are_not_taken_for_published_rankers(folder):
+    for source in ("google-t5/t5-base", "unicamp-dl/ptt5-base-portuguese-vocab", str(folder), "monot5-base-msmarco"):
+        assert published_ranker(source) is None
+
+
+def test_tokens_that_are_not_known_are_told_once_and_how_to_state_them(folder):
+    with pytest.warns(UserWarning, match=r"prediction tokens of this ranker are not known.*token_false='▁false', "
+                                         r"token_true='▁true'") as caught:
+        scorer_of(folder)
+    assert len(caught) == 1 and str(folder) in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorer_of(folder, token_false="▁false", token_true="▁true")
+
+
+def test_a_published_rankers_own_prompt_is_read(folder, monkeypatch):
+    monkeypatch.setitem(PUBLISHED_RANKERS, str(folder), PublishedRanker(
+        ("▁false", "▁true"), "Pergunta: {query} Documento: {text} Relevante:"))
+    scorer = scorer_of(folder)
+    assert scorer.prompts(["cell"], ["growth"])[0].tolist() == scorer.tokenizer(
+        "Pergunta: cell Documento: growth Relevante:")["input_ids"]
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -232,5 +267,5 @@ def test_half_precision_is_near_float32(folder):
 def test_a_merged_folder_says_the_words_of_the_ranker_it_was_made_from(folder, tmp_path, monkeypatch):
     vector = TaskVector(folder.with_name("domain"), folder.with_name("base"))
     merged = (Checkpoint(folder) + 0.5 * vector).save(tmp_path / "merged")
-    monkeypatch.setitem(PREDICTION_TOKENS, str(folder), ("▁true", "▁false"))
+    monkeypatch.setitem(PUBLISHED_RANKERS, str(folder), PublishedRanker(("▁true", "▁false")))
     assert scorer_of(merged).prediction_tokens == ("▁true", "▁false")

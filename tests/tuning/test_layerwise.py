@@ -1,6 +1,5 @@
 """tune_layers against coordinate steps by hand: plain loops over re-rankers, every setting evaluated by PyTerrier."""
 
-from contextlib import contextmanager
 from functools import cache
 
 import pandas as pd
@@ -8,7 +7,6 @@ import pytest
 from ir_measures import AP
 
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tune_layers
-from pyterrier_taskarith.scorers._loaded import LiveModel
 from testing import bert_triple
 from tests._reranking import assert_scores_agree
 from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
@@ -119,32 +117,11 @@ def test_thirds_mixed_with_the_first_stage_from_a_given_start(triple, weight):
         assert tuned.weight == weight
 
 
-def test_no_setting_is_scored_twice_and_states_are_kept(triple, monkeypatch):
+def test_no_setting_is_scored_twice(triple, monkeypatch):
     reranker, asked = reranker_of(triple), counted(monkeypatch)
     tuned = tune_layers(reranker, RUN, QRELS, groups="layers", alphas=ALPHAS, measure=AP, verbose=False)
     assert len(asked) == tuned.scorings == len({str(alpha) for alpha in asked})
     assert tuned.evidence["round"].max() > 1
-
-
-def test_kept_states_change_nothing(family, monkeypatch):
-    name, triple = family
-    kept, original = [], LiveModel.reusing
-
-    @contextmanager
-    def watched(self, *arguments):
-        with original(self, *arguments) as found:
-            kept.append(found)
-            yield found
-
-    monkeypatch.setattr(LiveModel, "reusing", watched)
-    options = {"groups": "layers", "alphas": ALPHAS, "measure": AP, "rounds": 1, "verbose": False}
-    none = tune_layers(reranker_of(triple), RUN, QRELS, reuse_bytes=0, **options)
-    assert not kept
-    # Another dtype argument is another living model, which has no scores to remember.
-    everything = tune_layers(reranker_of(triple, dtype="float32"), RUN, QRELS, **options)
-    able = [found for found in kept if found is not None]
-    assert len(able) == {"llama": 0, "t5": 2}.get(name, 3) and all(found.reused for found in able)
-    pd.testing.assert_frame_equal(everything.evidence, none.evidence, check_exact=True)
 
 
 def test_a_group_without_effect_keeps_its_value(triple):
@@ -237,7 +214,7 @@ def test_interrupted_and_started_again_it_ends_in_the_identical_evidence(triple,
     ({"alphas": []}, ValueError, "alphas is empty"), ({"alphas": [0.5, 0.5]}, ValueError, "distinct"),
     ({"alphas": 0.5}, TypeError, "list of numbers"), ({"weight": -1}, ValueError, "from 0 to 1"),
     ({"rounds": 0}, ValueError, "rounds=0"), ({"rounds": 1.5}, ValueError, "rounds=1.5"),
-    ({"reuse_bytes": -1}, ValueError, "reuse_bytes=-1"), ({"start": "own"}, ValueError, "start is 'own'"),
+    ({"start": "own"}, ValueError, "start is 'own'"),
     ({"start": {"0": 1}}, ValueError, "'default'"), ({"start": {"default": 0, "9": 1}}, ValueError, "no parameter"),
     ({"start": {"default": 0, "0": 1}}, ValueError, r"several values in group '0-1': \[0.0, 1.0\]"),
     ({"start": {"default": 0, "1": 1}, "groups": ["2"]}, ValueError, "several values in the parameters in no group"),

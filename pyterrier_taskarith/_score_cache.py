@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyterrier_taskarith.errors import CacheError
+
 #: The one file in a cache's folder.
 FILE = "scores.sqlite3"
 #: SQLite's mark of whose file it is ("TskA"), and the version of our tables in it.
@@ -41,10 +43,6 @@ _REASONS = {
 }
 
 
-class CacheError(RuntimeError):
-    """A cache cannot be read or written: the message names the file and says what to do."""
-
-
 @dataclass(frozen=True)
 class CachedSetting:
     """What decides a score beside query and text.
@@ -63,7 +61,7 @@ class CachedSetting:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedScores:
     """A setting in the cache.
 
     Attributes:
@@ -210,10 +208,10 @@ class ScoreCache:
                                    ((number, pair, score) for pair, score in sorted(scores)))
         self._used[setting.key] = time.monotonic()
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CachedScores]:
         """Returns every setting, by ranker and weights."""
         with self._connect() as connection:
-            return [Entry(*row) for row in connection.execute(
+            return [CachedScores(*row) for row in connection.execute(
                 "SELECT number, ranker, weights, scorer, COUNT(scores.setting), used FROM settings LEFT JOIN scores "
                 "ON scores.setting = settings.number GROUP BY number ORDER BY ranker, weights, number")]
 
@@ -227,7 +225,7 @@ class ScoreCache:
             How many scores were forgotten.
 
         Raises:
-            ValueError: If there is no setting of such a number; nothing is forgotten then.
+            CacheError: If there is no setting of such a number; nothing is forgotten then.
         """
         with self._connect() as connection:
             with connection:
@@ -236,7 +234,7 @@ class ScoreCache:
                 asked = known if numbers is None else list(dict.fromkeys(numbers))
                 unknown = [number for number in asked if number not in known]
                 if unknown:
-                    raise ValueError(f"{self.path} has no setting {', '.join(map(str, unknown))}; it has "
+                    raise CacheError(f"{self.path} has no setting {', '.join(map(str, unknown))}; it has "
                                      f"{', '.join(map(str, known)) or 'none'}")
                 gone = sum(connection.execute("DELETE FROM scores WHERE setting = ?", (number,)).rowcount
                            for number in asked)
