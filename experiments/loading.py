@@ -7,9 +7,9 @@ import pandas as pd
 import pyterrier as pt
 
 from experiments.datasets import IRDS, Dataset
-from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.data import Collection, open_dataset, read_run
 from pyterrier_taskarith.errors import DataError
+from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.terrier import first_stage as bm25
 
 DEVELOPMENT, TEST = "dev", "test"

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import pandas as pd
 
-from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.data import read_run
+from pyterrier_taskarith.fusion import with_scores
 
 FORMAT = 1
 RUN, TEXTS = ".run.gz", ".texts.jsonl.gz"

@@ -20,8 +20,8 @@ from experiments.progress import SCORING, Progress, versions
 from experiments.runs import FORMAT, RUN, TEXTS, RunStore, run_bytes, sha256, slug, texts_bytes
 from experiments.systems import Model, System
 from pyterrier_taskarith import Checkpoint, TaskArithReranker
-from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith.errors import DataError
+from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.terrier import K1, B
 
 #: The published models of a system, as TaskArithReranker calls them; the others are Θ' at some α.

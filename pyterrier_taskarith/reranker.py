@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith._frames import with_scores
 from pyterrier_taskarith._identity import Configured
 from pyterrier_taskarith._options import (
     as_written,
@@ -31,6 +30,7 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
+from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import LoadedModel, LoadOptions, Residence, shared_model
 
 Source = str | Path | Checkpoint

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, TaskVector
-from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import ScorerError
 from testing import bert_triple, t5_triple
 from tests._reranking import frame, reranker

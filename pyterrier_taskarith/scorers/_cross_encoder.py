@@ -12,8 +12,7 @@ from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._pair_recipe import ACTIVATIONS, read_pair_recipe
-from pyterrier_taskarith.scorers._pairs import JoinedPairs, Pairs, Row, pair_template
+from pyterrier_taskarith.scorers._pairs import ACTIVATIONS, JoinedPairs, Pairs, Row, pair_template, read_pair_recipe
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 

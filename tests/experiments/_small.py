@@ -12,7 +12,7 @@ from experiments.options import Request
 from experiments.rehearsal.rehearsing import stand_ins
 from experiments.scoring import Settings
 from experiments.systems import SYSTEMS
-from pyterrier_taskarith._frames import with_scores
+from pyterrier_taskarith.fusion import with_scores
 
 DEPTH = 20
 
