@@ -1,4 +1,4 @@
-"""A re-ranker's arguments: whether it knows them, and what they mean."""
+"""Checks and reads the arguments of a re-ranker."""
 
 import numbers
 import warnings
@@ -26,7 +26,7 @@ def check_options(given: Mapping[str, Any]) -> None:
     """Checks the arguments that are about scoring.
 
     Raises:
-        ScorerError: If one is none of its choices, or of another kind.
+        ScorerError: If one is not one of its choices, or of another type.
     """
     for name, choices in CHOICES.items():
         if given[name] not in choices:
@@ -74,7 +74,7 @@ def check_variant(variant: str, vectors: Sequence[str]) -> None:
     """Checks which weights are asked for.
 
     Raises:
-        ScorerError: If they are none of a re-ranker with these vectors.
+        ScorerError: If a re-ranker with these vectors does not have them.
     """
     kind, dot, vector = variant.partition(".")
     if kind not in ("merged", "ranker", "domain", "base") or (
@@ -88,7 +88,7 @@ def used_vectors(vectors: TaskVector | Mapping[str, TaskVector] | None, domain: 
     """Returns the task vectors by name, restricted to the layers that are asked for.
 
     Raises:
-        ScorerError: If one is something else, or the layers are no list of layers.
+        ScorerError: If one is something else, or the layers are not a list of layers.
     """
     if vectors is None:
         found = {DOMAIN: TaskVector(domain or "", base or "")}

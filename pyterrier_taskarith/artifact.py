@@ -27,11 +27,11 @@ class MergedModel(pt.Artifact):
         """Names the folder; nothing is loaded.
 
         Raises:
-            CheckpointError: If it is no merged model's folder.
+            CheckpointError: If it is not a merged model's folder.
         """
         super().__init__(path)
         if not (Path(path) / RECORD).is_file():
-            raise CheckpointError(f"{path} is no merged model: it has no {RECORD}, which TaskArithReranker.save and "
+            raise CheckpointError(f"{path} is not a merged model: it has no {RECORD}, which TaskArithReranker.save and "
                                   "`taskarith merge` write")
 
     def reranker(self, **options: Any) -> TaskArithReranker:  # noqa: ANN401

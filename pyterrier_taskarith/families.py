@@ -59,7 +59,7 @@ _ATTENTION = "encoder.layer.{}.attention.output"
 
 
 def _masked(prefix: str) -> Family:
-    """BERT and its kin with the ``cls.predictions`` head."""
+    """BERT and similar encoders with the ``cls.predictions`` head."""
     return Family(prefix, token_rows=("cls.predictions.bias",), output="cls.predictions.decoder.weight",
                   tied={"cls.predictions.decoder.bias": "cls.predictions.bias"}, first_token_from=_ATTENTION)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith._identity import Configured
+from pyterrier_taskarith.errors import DataError, TaskArithError, WrongTypeError
 
 
 def with_scores(frame: pd.DataFrame, scores: object) -> pd.DataFrame:
@@ -31,12 +32,12 @@ def minmax(qids: pd.Series, scores: pd.Series) -> np.ndarray:
         float64 array, in the rows' order; a query whose scores are all equal gets 0.
 
     Raises:
-        ValueError: If a score is NaN or infinite.
+        DataError: If a score is NaN or infinite.
     """
     values = scores.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         qid = qids.to_numpy()[~np.isfinite(values)][0]
-        raise ValueError(f"query {qid!r} has a score that is NaN or infinite; it cannot be mapped to [0, 1]")
+        raise DataError(f"query {qid!r} has a score that is NaN or infinite; it cannot be mapped to [0, 1]")
     groups = pd.Series(values).groupby(qids.to_numpy(), sort=False)
     lowest, highest = groups.transform("min").to_numpy(), groups.transform("max").to_numpy()
     spread = highest - lowest
@@ -89,12 +90,13 @@ class Mix(Configured):
             weight: The re-ranker's weight w, in [0, 1].
 
         Raises:
-            ValueError: If the weight is no number in [0, 1].
+            TaskArithError: If the weight is not a number in [0, 1].
+            WrongTypeError: If the re-ranker is not a transformer.
         """
         if not isinstance(reranker, pt.Transformer):
-            raise TypeError(f"Mix takes a transformer first, not a {type(reranker).__name__}: Mix(reranker, weight=0.5)"
-                            + ("; of a run, pt.Transformer.from_df makes one" if isinstance(reranker, pd.DataFrame)
-                               else ""))
+            raise WrongTypeError(
+                f"Mix takes a transformer first, not a {type(reranker).__name__}: Mix(reranker, weight=0.5)"
+                + ("; of a run, pt.Transformer.from_df makes one" if isinstance(reranker, pd.DataFrame) else ""))
         self.reranker = reranker
         self._weight = 0.0
         self.weight = weight
@@ -107,7 +109,7 @@ class Mix(Configured):
     @weight.setter
     def weight(self, value: float) -> None:
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
-            raise ValueError(f"weight={value!r}: the re-ranker's weight must be a number from 0 to 1")
+            raise TaskArithError(f"weight={value!r}: the re-ranker's weight must be a number from 0 to 1")
         self._weight = float(value)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +120,7 @@ class Mix(Configured):
 
         Raises:
             pt.validate.InputValidationError: If a column is missing.
-            ValueError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
+            DataError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
         """
         with pt.validate.any(inp, context=self) as form:
             for columns in self._wanted():
@@ -126,13 +128,13 @@ class Mix(Configured):
         rows = pd.MultiIndex.from_frame(inp[["qid", "docno"]])
         if rows.has_duplicates:
             qid, docno = rows[rows.duplicated()][0]
-            raise ValueError(f"the frame has document {docno!r} twice for query {qid!r}; drop duplicates before Mix")
+            raise DataError(f"the frame has document {docno!r} twice for query {qid!r}; drop duplicates before Mix")
         scored = self.reranker.transform(inp)
         if not len(inp):
             return with_scores(inp, [])
         ours = scored.set_index(["qid", "docno"])["score"]
         if len(ours) != len(rows) or ours.index.has_duplicates or not ours.index.isin(rows).all():
-            raise ValueError(f"{self.reranker} returned {len(ours)} rows for {len(rows)}; Mix needs a re-ranker that "
+            raise DataError(f"{self.reranker} returned {len(ours)} rows for {len(rows)}; Mix needs a re-ranker that "
                              "scores exactly the rows it is given")
         neural = minmax(inp["qid"], ours.reindex(rows).reset_index(drop=True))
         return with_scores(inp, self.weight * neural + (1 - self.weight) * minmax(inp["qid"], inp["score"]))

@@ -30,6 +30,7 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import LoadedModel, LoadOptions, Residence, shared_model
 
@@ -68,7 +69,7 @@ class TaskArithReranker(Configured):
             base: Θ_0.
             alpha: α, any finite real number; by layers, ``{"default": 0.7, "layers 8-11": 1.0, "embeddings": 0}``; with
                 several vectors, one of these for all or one by name.
-            vectors: Task vectors by name, or one vector; ``{}`` scores with the ranker as it is, a merged folder say.
+            vectors: Task vectors by name, or one vector; ``{}`` scores with the ranker as it is (a merged folder).
             variant: "merged", or "ranker", "domain", "base" to score with Θ_T, Θ_D, Θ_0 by the same function (with
                 several vectors, "domain.name" and "base.name"). :meth:`variants` sets it.
             scorer: "auto", "bi-encoder", "cross-encoder", "seq2seq" or "causal".
@@ -97,15 +98,15 @@ class TaskArithReranker(Configured):
             verbose: Whether to show progress.
 
         Raises:
-            ValueError: If an argument is none of these.
+            ScorerError: If an argument is not one of these.
         """
         self.ranker = Checkpoint(ranker).source
         self.domain = None if domain is None else Checkpoint(domain).source
         self.base = None if base is None else Checkpoint(base).source
         self.vectors = dict(vectors) if isinstance(vectors, Mapping) else vectors
         if (domain is None) != (base is None) or (domain is None) == (vectors is None):
-            raise ValueError("give either both domain (Θ_D) and base (Θ_0), or vectors; to score with a model as it "
-                             "is, a merged folder say: vectors={}")
+            raise ScorerError("give either both domain (Θ_D) and base (Θ_0), or vectors; to score with a model as it "
+                              "is, such as a merged folder: vectors={}")
         self.layers = layers
         self._vectors_used = used_vectors(self.vectors, self.domain, self.base, layers)
         self.variant, self.scorer, self.truncation, self.dtype = variant, scorer, truncation, dtype
@@ -116,7 +117,7 @@ class TaskArithReranker(Configured):
         self.prediction_tokens = None
         self.text_field, self.text_loader, self.verbose = text_field, text_loader, verbose
         if cache is not None and not isinstance(cache, str | Path):
-            raise ValueError(f"cache={cache!r}: give a folder, such as cache='scores', or leave it out to keep none")
+            raise ScorerError(f"cache={cache!r}: give a folder, such as cache='scores', or leave it out to keep none")
         self.cache = None if cache is None else str(cache)
         check_options(vars(self))
         self.batch_tokens, self.max_length = (None if n is None else int(n) for n in (batch_tokens, max_length))
@@ -139,9 +140,9 @@ class TaskArithReranker(Configured):
     def alpha(self, value: Any) -> None:  # noqa: ANN401
         new = read_alpha(value, list(self._vectors_used), by_name=isinstance(self.vectors, dict))
         if not self._vectors_used and new != 1:
-            raise ValueError(f"alpha={value!r}: without a vector α does nothing; leave it out")
+            raise ScorerError(f"alpha={value!r}: without a vector α does nothing; leave it out")
         if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", new) != new:
-            raise ValueError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
+            raise ScorerError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
         self._check_layers(new if isinstance(new, dict) else dict.fromkeys(self._vectors_used, new))
         self._alpha = new
 
@@ -165,7 +166,7 @@ class TaskArithReranker(Configured):
         elif name == "alpha":
             self.alpha = value
         elif name in self.configuration():
-            raise ValueError(f"{name} cannot be changed on an existing re-ranker; use r.copy({name}=…)")
+            raise ScorerError(f"{name} cannot be changed on an existing re-ranker; use r.copy({name}=…)")
         else:
             super().set_parameter(name, value)
 
@@ -181,7 +182,7 @@ class TaskArithReranker(Configured):
 
     @property
     def setting(self) -> WeightSetting:
-        """The weights this re-ranker scores with."""
+        """Which weights this re-ranker scores with."""
         alphas = tuple(self._alphas().items()) if self.variant == "merged" else ()
         return WeightSetting(self.variant, alphas)
 
@@ -216,8 +217,8 @@ class TaskArithReranker(Configured):
 
         Raises:
             pt.validate.InputValidationError: If a column is missing.
-            ValueError: If a text or query is no string or cannot be loaded (with the docnos), or the models do not fit
-                each other.
+            DataError: If a text or query is not a string or cannot be loaded (with the docnos).
+            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
         """
         pt.validate.result_frame(inp, extra_columns=self.columns[2:], context=self)
         if not len(inp):
@@ -241,7 +242,7 @@ class TaskArithReranker(Configured):
         """Returns the query and the text of every row; where there is a ``text_loader``, it loads all texts.
 
         Raises:
-            ValueError: If one is no string (with the docnos).
+            DataError: If one is not a string (with the docnos).
         """
         texts = strings(inp, self.text_field) if self.text_loader is None else load_texts(
             self.text_loader, inp["docno"], self.text_field)
@@ -255,7 +256,7 @@ class TaskArithReranker(Configured):
     def variants(self) -> dict[str, "TaskArithReranker"]:
         """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one loaded model and one tokenisation.
 
-        With several vectors there is a Θ_0 and a Θ_D for each; of vectors that are no plain Θ_D − Θ_0 there is none.
+        With several vectors there is a Θ_0 and a Θ_D for each; a vector that is not a plain Θ_D − Θ_0 has neither.
         """
         several = len(self._vectors_used) > 1
         found: dict[str, str] = {}
@@ -287,12 +288,12 @@ class TaskArithReranker(Configured):
             overwrite: Whether a folder that holds another merge, and nothing else, is replaced.
 
         Raises:
-            ValueError: If the variant is not "merged", the models do not fit each other, or the folder holds
-                something else.
+            ScorerError: If the variant is not "merged".
+            MergeError: If the models do not fit each other, or the folder holds something else.
             OSError: If the disk is full or read-only; nothing is left behind then.
         """
         if self.variant != "merged":
-            raise ValueError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
+            raise ScorerError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
         merge = Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas())
         return merge.save(folder, dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=self.verbose)
 
@@ -300,13 +301,13 @@ class TaskArithReranker(Configured):
         """Returns pyterrier_t5's ``MonoT5ReRanker`` with the weights of Θ' at the present α, in float32.
 
         Raises:
-            ValueError: If the ranker is no T5 model, or the variant is not "merged".
+            ScorerError: If the ranker is not a T5 model, or the variant is not "merged".
         """
         from pyterrier_t5 import MonoT5ReRanker
 
         if Checkpoint(self.ranker).config["model_type"] != "t5":
-            raise ValueError(f"{self.ranker} is no T5 model, and MonoT5ReRanker scores with T5 alone; r.save(folder) "
-                             "writes the merged model for other libraries")
+            raise ScorerError(f"{self.ranker} is not a T5 model, and MonoT5ReRanker scores with T5 alone; "
+                              "r.save(folder) writes the merged model for other libraries")
         with tempfile.TemporaryDirectory() as folder:
             path = str(self.save(Path(folder) / "merged", dtype="float32"))
             return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)

@@ -42,7 +42,7 @@ def test_a_package_of_it_names_its_type_and_unpacks_to_the_same_model(folder, tm
 
 
 def test_another_folder_is_no_merged_model(tmp_path):
-    with pytest.raises(ValueError, match="is no merged model: it has no taskarith.json"):
+    with pytest.raises(ValueError, match="is not a merged model: it has no taskarith.json"):
         MergedModel(tmp_path)
     with pytest.raises(ValueError, match="No implementation found"):
         pt.Artifact.load(str(tmp_path))

@@ -106,7 +106,7 @@ class BiEncoder(Scorer):
         Args:
             kind: "query" or "document".
             texts: n distinct strings.
-            weights: What names the present weights; embeddings are remembered by it.
+            weights: A name of the present weights; embeddings are remembered by it.
 
         Returns:
             float32 array (n, d).
@@ -159,7 +159,7 @@ class BiEncoder(Scorer):
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Returns the distinct texts and, for each text, its place among them."""
-    place: dict[str, int] = {}
-    places = np.fromiter((place.setdefault(text, len(place)) for text in texts), dtype=np.int64, count=len(texts))
-    return list(place), places
+    """Returns the distinct texts and, for each text, its index among them."""
+    index: dict[str, int] = {}
+    indices = np.fromiter((index.setdefault(text, len(index)) for text in texts), dtype=np.int64, count=len(texts))
+    return list(index), indices

@@ -64,7 +64,7 @@ class Causal(Scorer):
         for some in ([row for row in rows if len(row.tails) == 1], [row for row in rows if len(row.tails) > 1]):
             def step(batch: np.ndarray, some: list[Row] = some) -> None:
                 chosen = [some[position] for position in batch]
-                scores[[place for row in chosen for place in row.places]] = self._forward(chosen)
+                scores[[index for row in chosen for index in row.indices]] = self._forward(chosen)
 
             self.budget = run_batches([len(row) for row in some], self.budget, step, workers=self.workers,
                                       verbose=self.options.verbose, label="scoring", unit="documents")

@@ -49,7 +49,7 @@ class Prompts:
             tokenizer: Of transformers.
             tokens: Remembers what :meth:`tokenise` gives, by kind and text.
             truncation: "keep_prompt" or "paper".
-            max_length: In the place of 512, or None.
+            max_length: Instead of 512, or None.
             positions: How many the model has.
 
         Raises:
@@ -86,13 +86,13 @@ class Prompts:
         kinds = ["source" if len(text) <= room else f"source/{room}" for text, room in zip(read, rooms, strict=True)]
         sources = self._of_kinds(kinds, texts)
         tails = self._tokens("tail", queries)
-        unsure = [place for place, source in enumerate(sources) if not self._ends_apart(source)]
-        wholes = self._tokens("whole", [self._prompt.format(text=self._cut(read[place], rooms[place]))
-                                        + self._shown(queries[place], asked[place]) for place in unsure])
+        unsure = [index for index, source in enumerate(sources) if not self._ends_apart(source)]
+        wholes = self._tokens("whole", [self._prompt.format(text=self._cut(read[index], rooms[index]))
+                                        + self._shown(queries[index], asked[index]) for index in unsure])
         whole = dict(zip(unsure, wholes, strict=True))
-        return [Prompt(whole[place] if place in whole else
-                       np.concatenate([source[:len(source) - len(self._lead)], tails[place]]), len(source))
-                for place, source in enumerate(sources)]
+        return [Prompt(whole[index] if index in whole else
+                       np.concatenate([source[:len(source) - len(self._lead)], tails[index]]), len(source))
+                for index, source in enumerate(sources)]
 
     def tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         """Returns token ids of texts.
@@ -121,13 +121,13 @@ class Prompts:
         return self._room if self.max_length is None else max(0, self._room - len(query))
 
     def _of_kinds(self, kinds: list[str], texts: Sequence[str]) -> list[np.ndarray]:
-        places: dict[str, list[int]] = {}
-        for place, kind in enumerate(kinds):
-            places.setdefault(kind, []).append(place)
+        indices: dict[str, list[int]] = {}
+        for index, kind in enumerate(kinds):
+            indices.setdefault(kind, []).append(index)
         found: dict[int, np.ndarray] = {}
-        for kind, here in places.items():
-            found.update(zip(here, self._tokens(kind, [texts[place] for place in here]), strict=True))
-        return [found[place] for place in range(len(kinds))]
+        for kind, here in indices.items():
+            found.update(zip(here, self._tokens(kind, [texts[index] for index in here]), strict=True))
+        return [found[index] for index in range(len(kinds))]
 
     def _cut(self, ids: np.ndarray, count: int) -> str:
         """Returns the text of the first tokens.

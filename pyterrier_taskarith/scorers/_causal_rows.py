@@ -22,12 +22,12 @@ class Row:
     Attributes:
         head: int32, the tokens before the query.
         tails: int32 each, the tokens of each query; none is empty.
-        places: Which pair each tail is.
+        indices: Which pair each tail is.
     """
 
     head: np.ndarray
     tails: list[np.ndarray]
-    places: list[int]
+    indices: list[int]
 
     def __len__(self) -> int:
         # Nothing is asked of a query's last token.
@@ -65,21 +65,21 @@ def pack(prompts: Sequence[Prompt], longest_shared: float) -> list[Row]:
         longest_shared: The longest row in which queries may share a document; 0 for none.
     """
     groups: dict[bytes, list[int]] = {}
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         if prompt.start < len(prompt.ids):
-            groups.setdefault(prompt.ids[:prompt.start].tobytes(), []).append(place)
+            groups.setdefault(prompt.ids[:prompt.start].tobytes(), []).append(index)
     rows: list[Row] = []
-    for places in groups.values():
-        head = prompts[places[0]].ids[:prompts[places[0]].start]
+    for indices in groups.values():
+        head = prompts[indices[0]].ids[:prompts[indices[0]].start]
         limit = min(max(SHARED_TOKENS, 2 * len(head)), longest_shared)
         row = Row(head, [], [])
-        for place in places:
-            tail = prompts[place].ids[prompts[place].start:]
+        for index in indices:
+            tail = prompts[index].ids[prompts[index].start:]
             if row.tails and len(row) + len(tail) - 1 > limit:
                 rows.append(row)
                 row = Row(head, [], [])
             row.tails.append(tail)
-            row.places.append(place)
+            row.indices.append(index)
         rows.append(row)
     return rows
 

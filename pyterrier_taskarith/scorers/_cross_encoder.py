@@ -68,7 +68,7 @@ class CrossEncoder(Scorer):
         scores = np.empty(len(texts), dtype=np.float32)
 
         def step(batch: np.ndarray) -> None:
-            scores[batch] = self._forward([pairs[int(place)] for place in batch])
+            scores[batch] = self._forward([pairs[int(index)] for index in batch])
 
         self.budget = run_batches(pairs.lengths, self.budget, step, workers=self.workers,
                                   verbose=self.options.verbose, label="scoring", unit="pairs")
@@ -76,15 +76,15 @@ class CrossEncoder(Scorer):
         return scores
 
     def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> Pairs | JoinedPairs:
-        """Returns each query with the text at its place, joined and cut exactly as the tokenizer does it."""
+        """Returns each query with the text of the same index, joined and cut exactly as the tokenizer does it."""
         if self.template is None:
             return self._joined(queries, texts)
         first, second = self.tokens("query", queries), self.tokens("text", texts)
         # Of two texts that each fill an odd room, the longer one keeps one token more; which it is they no longer show.
-        unclear = [place for place, both in enumerate(zip(first, second, strict=True))
+        unclear = [index for index, both in enumerate(zip(first, second, strict=True))
                    if self.room % 2 and min(map(len, both)) >= self.room]
         return Pairs(self.template, first, second, self.room, {
-            place: (self._count(self.recipe.prompt + queries[place]), self._count(texts[place])) for place in unclear})
+            index: (self._count(self.recipe.prompt + queries[index]), self._count(texts[index])) for index in unclear})
 
     def _count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -28,7 +28,7 @@ from pyterrier_taskarith.arithmetic import (
     make_plan,
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.errors import ScorerError, WrongTypeError
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._memo import Memo, digest
@@ -135,7 +135,7 @@ class LoadedModel:
         with self._lock:
             keys = self._keys(setting, queries, texts)
             known = {key: score for key in keys if (score := self._memo.get(key)) is not None}
-            missing = {key: place for place, key in enumerate(keys) if key not in known}
+            missing = {key: index for index, key in enumerate(keys) if key not in known}
             if self._cache is not None and missing:
                 cached = self._in_words(setting, next(iter(missing))[:HEAD])
                 found = self._cache.get(cached, [key[HEAD:] for key in missing])
@@ -145,8 +145,8 @@ class LoadedModel:
                     del missing[key]
             if missing:
                 self.weights.set(setting)
-                places = list(missing.values())
-                scores = self.scorer.score([queries[place] for place in places], [texts[place] for place in places],
+                indices = list(missing.values())
+                scores = self.scorer.score([queries[index] for index in indices], [texts[index] for index in indices],
                                            setting)
                 self._check(scores, setting)
                 new = dict(zip(missing, map(float, scores), strict=True))
@@ -170,11 +170,11 @@ class LoadedModel:
             float32 arrays (n, d) and (m, d).
 
         Raises:
-            TypeError: If the scorer has no embeddings.
+            WrongTypeError: If the scorer has no embeddings.
             ScorerError: If an embedding is not finite.
         """
         if not isinstance(self.scorer, BiEncoder):
-            raise TypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
+            raise WrongTypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
         setting = setting.normal
         with self._lock:
             self.weights.set(setting)

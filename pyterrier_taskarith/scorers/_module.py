@@ -20,7 +20,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
 
     Args:
         checkpoint: Θ_T.
-        auto_class: transformers' ``AutoModel`` or one of its kin.
+        auto_class: transformers' ``AutoModel`` or a similar class.
         options: Its parameters' dtype, its device, and whether it gets the checkpoint's weights at once.
         optional: First parts of names that the checkpoint may lack; the caller does not use them.
 

@@ -160,10 +160,10 @@ def pair_template(tokenizer: Any) -> PairTemplate | None:  # noqa: ANN401 - tran
         return None
     joined = tokenizer("a", "b")
     of, ids = joined.sequence_ids(0), np.asarray(joined["input_ids"], dtype=np.int32)
-    places = [[place for place, text in enumerate(of) if text == number] for number in (0, 1)]
-    if not all(places):
+    indices = [[index for index, text in enumerate(of) if text == number] for number in (0, 1)]
+    if not all(indices):
         return None
-    bounds = [0, *(bound for found in places for bound in (found[0], found[-1] + 1)), len(of)]
+    bounds = [0, *(bound for found in indices for bound in (found[0], found[-1] + 1)), len(of)]
     parts = [slice(*pair) for pair in pairwise(bounds)]
     types = None
     if "token_type_ids" in joined:
@@ -184,7 +184,7 @@ class Pairs:
         first: Token ids of each first text, cut to ``room`` or not.
         second: Token ids of each second text, the same.
         room: Tokens of a pair beside the special ones, at most.
-        counts: Place -> tokens of both texts before they were cut, where both fill the room and it matters.
+        counts: Index -> tokens of both texts before they were cut, where both fill the room and it matters.
     """
 
     template: PairTemplate
@@ -200,9 +200,9 @@ class Pairs:
         return [special + min(len(first) + len(second), self.room)
                 for first, second in zip(self.first, self.second, strict=True)]
 
-    def __getitem__(self, place: int) -> Row:
-        first, second = self.first[place], self.second[place]
-        counts = self.counts.get(place, (len(first), len(second)))
+    def __getitem__(self, index: int) -> Row:
+        first, second = self.first[index], self.second[index]
+        counts = self.counts.get(index, (len(first), len(second)))
         return self.template.join(first, second, longest_first(*counts, self.room))
 
 
@@ -221,5 +221,5 @@ class JoinedPairs:
         """Tokens of each pair, special ones included."""
         return [len(ids) for ids, _ in self.rows]
 
-    def __getitem__(self, place: int) -> Row:
-        return self.rows[place]
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]

@@ -45,8 +45,8 @@ def _mean_sqrt(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _weighted_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    places = torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32)
-    weights = (mask * places).unsqueeze(-1)
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32)
+    weights = (mask * positions).unsqueeze(-1)
     return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9)
 
 
@@ -107,7 +107,7 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
         kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
         if (kind == "Pooling") == bool(poolings):
             raise ScorerError(f"{root / 'modules.json'}: a bi-encoder is a Transformer, then one Pooling, then what "
-                              f"is applied to the pooled embedding; {kind!r} is not at its place")
+                              f"is applied to the pooled embedding; {kind!r} is not where it can be")
         if kind == "Pooling":
             config = read_json(folder / "config.json")
             poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
@@ -165,8 +165,8 @@ def _prompts(about: dict[str, Any]) -> dict[str, str]:
 
 def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     config = read_json(folder / "config.json")
-    place = config.get("module_input_name") or "sentence_embedding"
-    if config.get("use_residual") or {place, config.get("module_output_name") or place} != {"sentence_embedding"}:
+    read = config.get("module_input_name") or "sentence_embedding"
+    if config.get("use_residual") or {read, config.get("module_output_name") or read} != {"sentence_embedding"}:
         raise ScorerError(f"{folder / 'config.json'}: a residual connection, or other inputs and outputs than the "
                           "pooled embedding, are not supported")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]

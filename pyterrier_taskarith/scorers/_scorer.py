@@ -1,4 +1,4 @@
-"""What every scorer is and shares."""
+"""The base class of scorers, and their options."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SCORE_TOLERANCE = 1e-6
 MEMO_BYTES = 32 * 2**20
 #: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.
 TOKENISED_AT_ONCE = 1024
-#: What is cut of a prompt that is too long; each scorer with a prompt says what it does.
+#: Ways to cut a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
 
 
@@ -67,12 +67,12 @@ class Scorer:
         self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
-        """Scores each query with the text at its place.
+        """Scores each query with the text of the same index.
 
         Args:
             queries: n strings.
             texts: n strings.
-            weights: What names the module's present weights; embeddings are remembered by it.
+            weights: A name of the module's present weights; embeddings are remembered by it.
 
         Returns:
             float32 array of n scores, in the order given; higher is better.

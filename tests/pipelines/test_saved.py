@@ -47,7 +47,7 @@ def test_pyterrier_t5s_reranker_knows_the_text_column(t5):
 
 
 def test_other_models_have_no_monot5(bi_encoder):
-    with pytest.raises(ValueError, match="is no T5 model"):
+    with pytest.raises(ValueError, match="is not a T5 model"):
         bi_encoder.to_monot5()
 
 

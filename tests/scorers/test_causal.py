@@ -274,10 +274,10 @@ def test_a_document_with_very_many_queries_is_split_into_rows(monkeypatch):
     head = np.arange(8, dtype=np.int32)
     prompts = [Prompt(np.concatenate([head, np.full(4, place, dtype=np.int32)]), 8) for place in range(10)]
     rows = pack(prompts, 10**6)
-    assert [place for row in rows for place in row.places] == list(range(10))
-    assert [len(row.places) for row in rows] == [4, 4, 2] and all(len(row) <= 20 for row in rows)
-    assert [len(row.places) for row in pack(prompts, 0)] == [1] * 10
-    assert [len(row.places) for row in pack(prompts, 14)] == [2] * 5
+    assert [place for row in rows for place in row.indices] == list(range(10))
+    assert [len(row.indices) for row in rows] == [4, 4, 2] and all(len(row) <= 20 for row in rows)
+    assert [len(row.indices) for row in pack(prompts, 0)] == [1] * 10
+    assert [len(row.indices) for row in pack(prompts, 14)] == [2] * 5
 
 
 def test_the_mask_of_a_shared_row_is_the_one_drawn_here():
