@@ -32,7 +32,7 @@ SCORING: dict[str, dict[str, Any]] = {
     "device": {"metavar": "DEVICE", "help": "such as cpu or cuda:0; if left out, a GPU where there is one"},
     "batch_tokens": {"metavar": "N", "type": int, "help": "tokens in a batch, padding included"},
     "max_length": {"metavar": "N", "type": int, "help": "tokens of an input; if left out, what the model states"},
-    "resident": {"choices": ("memory", "stream"), "help": "whether Θ_T and τ stay in memory; if left out, if they fit"},
+    "resident": {"choices": ("memory", "disk"), "help": "where Θ_T and τ are kept; if left out, in memory if they fit"},
 }
 #: Options that name models or say what is done to them.
 _MODELS = ("ranker", "domain", "base", "vector", "layers", "trim", "ties", "dare", "breadcrumbs", "interpolate")
@@ -67,6 +67,8 @@ def reranker_of(given: argparse.Namespace) -> "tuple[TaskArithReranker, list[str
     from pyterrier_taskarith.reranker import TaskArithReranker
 
     scoring = {name: getattr(given, name) for name in SCORING if getattr(given, name) is not None}
+    if given.resident is not None:  # --weights are those of the mix
+        scoring["weights"] = scoring.pop("resident")
     if given.cache is not None:
         scoring["cache"] = given.cache or str(default_folder())
     how = [f"{name}={value!r}" for name, value in scoring.items()]

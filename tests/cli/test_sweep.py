@@ -183,11 +183,11 @@ def test_a_sweep_that_is_resumed_scores_only_what_is_missing(printed, models, fo
 def test_how_to_score_is_in_the_code_too(printed, models, folder):
     status, out, _ = printed("sweep", *models, *FILES, "--alphas", "1", "--weights", "1", "--scorer", "bi-encoder",
                              "--dtype", "bfloat16", "--max-length", "12", "--batch-tokens", "500", "--device", "cpu",
-                             "--resident", "stream", "--layers", "0", "--cache", "kept")
+                             "--resident", "disk", "--layers", "0", "--cache", "kept")
     r = pasted(out)["r"]
     assert status == 0
-    assert (r.scorer, r.dtype, r.max_length, r.batch_tokens, r.device, r.resident, r.layers, r.cache) == (
-        "bi-encoder", "bfloat16", 12, 500, "cpu", "stream", "0", "kept")
+    assert (r.scorer, r.dtype, r.max_length, r.batch_tokens, r.device, r.weights, r.layers, r.cache) == (
+        "bi-encoder", "bfloat16", 12, 500, "cpu", "disk", "0", "kept")
     assert printed("cache", "kept")[1].startswith("kept/scores.sqlite3: 216 scores")
 
 
