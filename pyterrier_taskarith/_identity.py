@@ -26,7 +26,7 @@ class Configured(pt.Transformer):
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         """Registers the new transformer; subclasses may not rely on arguments here."""
-        made = super().__new__(cls)
+        made: Self = super().__new__(cls)  # type: ignore[no-untyped-call]
         made._token = (os.getpid(), uuid.uuid4().hex)
         _ORIGINALS[made._token] = made
         return made

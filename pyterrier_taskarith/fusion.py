@@ -41,7 +41,8 @@ def minmax(qids: pd.Series, scores: pd.Series) -> np.ndarray:
     groups = pd.Series(values).groupby(qids.to_numpy(), sort=False)
     lowest, highest = groups.transform("min").to_numpy(), groups.transform("max").to_numpy()
     spread = highest - lowest
-    return np.divide(values - lowest, spread, out=np.zeros_like(values), where=spread > 0)
+    scaled: np.ndarray = np.divide(values - lowest, spread, out=np.zeros_like(values), where=spread > 0)
+    return scaled
 
 
 class MinMax(Configured):

@@ -310,4 +310,6 @@ class TaskArithReranker(Configured):
                               "r.save(folder) writes the merged model for other libraries")
         with tempfile.TemporaryDirectory() as folder:
             path = str(self.save(Path(folder) / "merged", dtype="float32"))
-            return MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field, verbose=self.verbose)
+            made: pt.Transformer = MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field,
+                                                  verbose=self.verbose)
+            return made

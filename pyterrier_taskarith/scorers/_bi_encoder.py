@@ -141,7 +141,8 @@ class BiEncoder(Scorer):
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         prompted = [self.recipe.prompts[kind] + text for text in texts]
-        return self.tokenizer(prompted, truncation=True, max_length=self.max_length)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(prompted, truncation=True, max_length=self.max_length)["input_ids"]
+        return ids
 
     def _count_prompt(self, prompt: str) -> int:
         if not prompt:

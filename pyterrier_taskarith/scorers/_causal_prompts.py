@@ -137,7 +137,8 @@ class Prompts:
         """
         kept = ids[:count].tolist()
         loose = _loose_bytes(self._tokenizer.convert_ids_to_tokens(kept[-3:]))
-        return (self._tokenizer.decode(kept[:len(kept) - loose]) + "\ufffd" * loose).replace(*PAD)
+        text: str = self._tokenizer.decode(kept[:len(kept) - loose]) + "\ufffd" * loose
+        return text.replace(*PAD)
 
     def _shown(self, query: str, ids: np.ndarray) -> str:
         """Returns a query as it stands in the prompt."""
@@ -166,8 +167,9 @@ class Prompts:
     def _ids(self, texts: list[str], limit: int | None = None) -> list[list[int]]:
         if not texts:
             return []
-        return self._tokenizer(texts, add_special_tokens=False, truncation=limit is not None,
-                               max_length=limit)["input_ids"]
+        found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, truncation=limit is not None,
+                                                 max_length=limit)["input_ids"]
+        return found
 
 
 def _loose_bytes(pieces: list[str]) -> int:

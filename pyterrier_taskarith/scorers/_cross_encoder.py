@@ -101,7 +101,9 @@ class CrossEncoder(Scorer):
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         if kind == "query":
             texts = [self.recipe.prompt + text for text in texts]
-        return self.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=self.room)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, truncation=True,
+                                              max_length=self.room)["input_ids"]
+        return ids
 
     @torch.inference_mode()
     def _forward(self, rows: list[Row]) -> np.ndarray:

@@ -46,8 +46,8 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
                           f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
                           "this scorer?")
     with quiet():
-        module = module_class.from_pretrained(None, config=config, dtype=options.dtype,
-                                              state_dict=_placeholders(checkpoint, names, options.dtype))
+        module: torch.nn.Module = module_class.from_pretrained(
+            None, config=config, dtype=options.dtype, state_dict=_placeholders(checkpoint, names, options.dtype))
     for parameter in module.parameters():
         parameter.requires_grad_(False)
         parameter.data = torch.empty(parameter.shape, dtype=parameter.dtype, device=options.device)

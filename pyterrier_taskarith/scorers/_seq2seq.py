@@ -114,8 +114,9 @@ class Seq2Seq(Scorer):
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         # No part of a prompt is ever longer than the whole.
-        return self.tokenizer(texts, add_special_tokens=False, truncation=True,
-                              max_length=self.max_length)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, truncation=True,
+                                              max_length=self.max_length)["input_ids"]
+        return ids
 
     @property
     def facts(self) -> dict[str, object]:
@@ -170,4 +171,5 @@ def _cross(attention: Any, query: torch.Tensor, encoded: torch.Tensor, bias: tor
     folded = torch.einsum("nhw,hwd->nhd", asked, key)
     scores = torch.matmul(folded, encoded.transpose(1, 2)) + bias.unsqueeze(1)
     attended = torch.matmul(scores.float().softmax(-1).to(encoded.dtype), encoded)
-    return attention.o(torch.einsum("nhd,hwd->nhw", attended, value).reshape(len(query), heads * width))
+    out: torch.Tensor = attention.o(torch.einsum("nhd,hwd->nhw", attended, value).reshape(len(query), heads * width))
+    return out

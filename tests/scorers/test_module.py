@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.scorers import ScorerOptions
 from pyterrier_taskarith.scorers._module import build_module
 from testing import bert_triple, llama_triple, t5_triple
 from tests.checkpoints._by_hand import same_bits
@@ -14,7 +15,7 @@ CPU = torch.device("cpu")
 def built(folder, name, dtype):
     import transformers
 
-    return build_module(Checkpoint(folder), getattr(transformers, name), dtype=dtype, device=CPU)
+    return build_module(Checkpoint(folder), getattr(transformers, name), ScorerOptions(dtype, CPU))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
