@@ -1,12 +1,11 @@
 """Runs in files, each with the recipe that it was made by: what is there and of the same recipe is not made again.
 
 A run is ``NAME.run.gz`` in TREC's format, and ``NAME.json`` beside it has its recipe and the sha256 of its files. Files
-are written under a temporary name and renamed, the JSON last; so a run is there, whole and of its recipe, or it is not
+appear whole, the JSON last; so a run is there, whole and of its recipe, or it is not
 there. Nothing in the files depends on when or in how many attempts they were made: scores have all their digits, and
 the compressed files no dates.
 """
 
-import fcntl
 import gzip
 import hashlib
 import io
@@ -14,10 +13,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
+from pyterrier_taskarith._files import new_file
 from pyterrier_taskarith.data import read_run
 from pyterrier_taskarith.fusion import with_scores
 
@@ -37,16 +38,16 @@ class RunStore:
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[str] = (folder / ".lock").open("w")
+        self._lock = FileLock(folder / ".lock", timeout=0)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock.acquire()
+        except Timeout:
             raise BlockingIOError(f"another process is at work on {folder}: wait for it, or name another --folder"
                                   ) from None
 
     def close(self) -> None:
         """Lets other processes have the folder."""
-        self._lock.close()
+        self._lock.release()
 
     def has(self, name: str, recipe: Mapping[str, Any]) -> bool:
         """Returns whether a run is there, made by this very recipe, with its files as they were written."""
@@ -129,14 +130,9 @@ def compressed(text: str) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it.
-
-    The name is always the same, so that what a killed process left is written over; the store's lock sees to it that
-    two processes never write one.
-    """
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.replace(path)
+    """Writes a file that appears whole."""
+    with new_file(path) as new:
+        new.write_bytes(content)
 
 
 def sha256(path: Path) -> str:

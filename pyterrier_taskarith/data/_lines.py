@@ -40,7 +40,8 @@ def lines(path: Path) -> Iterator[Line]:
         raise FileNotFoundError(f"There is no file {path}.")
     start = number = 0
     try:
-        with pt.io.autoopen(str(path), "rb") as file:  # bytes, so that only a line feed ends a line
+        # bytes, so that only a line feed ends a line
+        with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
             for number, raw in enumerate(file, 1):
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if text.strip():

@@ -19,7 +19,7 @@ def strings(frame: pd.DataFrame, column: str) -> list[str]:
     Raises:
         DataError: If a value is not a string; the docnos are named.
     """
-    values = frame[column].tolist()
+    values: list[str] = frame[column].tolist()
     bad = [docno for docno, value in zip(frame["docno"], values, strict=True) if not _is_text(value)]
     if bad:
         raise DataError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "

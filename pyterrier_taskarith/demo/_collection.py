@@ -85,7 +85,8 @@ def read_packages(packages: tuple[str, ...]) -> dict[str, Any]:
         if done.returncode != 0 or not out.is_file():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise SetupError(f"The docstrings of {', '.join(packages)} cannot be read: {last}")
-        return json.loads(out.read_text(encoding="utf-8"))
+        inventory: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return inventory
 
 
 def make_collection(inventory: dict[str, Any], source: str) -> Made:

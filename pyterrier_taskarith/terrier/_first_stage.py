@@ -83,8 +83,10 @@ def first_stage(
         num_results=num_results,
     )
     _check(index, recipe)  # only now: what has been opened is what was asked for
-    pipeline = tokenise >> bm25 >> pt.rewrite.reset()
-    return pipeline >> source if texts else pipeline
+    pipeline: pt.Transformer = tokenise >> bm25 >> pt.rewrite.reset()
+    if texts:
+        pipeline = pipeline >> source
+    return pipeline
 
 
 def _check(index: Path, recipe: dict[str, Any]) -> None:

@@ -90,7 +90,10 @@ def test_stopped_at_a_write_it_ends_in_the_same_bytes(tmp_path, undisturbed, mon
         if renamed:
             original(path, content)
         else:
-            path.with_name(f".{path.name}.new").write_bytes(content[:len(content) // 2])
+            left = path.with_name(f".{path.name}.0123abcd.tmp")  # as a killed writer of the file leaves it
+            left.mkdir(parents=True)
+            (left / path.name).write_bytes(content[:len(content) // 2])
+            left.with_suffix(".lock").touch()
         raise Stopped
 
     with monkeypatch.context() as patch:
