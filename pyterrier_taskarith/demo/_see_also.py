@@ -12,7 +12,7 @@ UNDERLINE = re.compile(r"-{3,}|={3,}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SeeAlsoEntry:
     """One entry of a "See Also" section.
 
     Attributes:
@@ -56,7 +56,7 @@ def split_see_also(docstring: str) -> tuple[str, str]:
     return "\n".join(body).strip(), "\n".join(section).strip("\n")
 
 
-def read_entries(section: str) -> list[Entry]:
+def read_entries(section: str) -> list[SeeAlsoEntry]:
     """Returns the entries of a "See Also" section, by numpydoc's parser.
 
     An entry that numpydoc refuses is left out; the others of its section are kept.
@@ -65,7 +65,7 @@ def read_entries(section: str) -> list[Entry]:
     try:
         return _parse(lines)
     except ValueError:
-        entries: list[Entry] = []
+        entries: list[SeeAlsoEntry] = []
         for block in _blocks(lines):
             try:
                 entries += _parse(block)
@@ -89,14 +89,14 @@ def summary(docstring: str) -> str:
     return " ".join(" ".join(lines).split())
 
 
-def _parse(lines: list[str]) -> list[Entry]:
+def _parse(lines: list[str]) -> list[SeeAlsoEntry]:
     from numpydoc.docscrape import NumpyDocString
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parsed = NumpyDocString("\n".join(["See Also", "--------", *lines]))["See Also"]
     return [
-        Entry(tuple(name.lstrip("~") for name, _ in functions), " ".join(" ".join(description).split()))
+        SeeAlsoEntry(tuple(name.lstrip("~") for name, _ in functions), " ".join(" ".join(description).split()))
         for functions, description in parsed
     ]
 

@@ -16,7 +16,7 @@ from pyterrier_taskarith.demo import _collection
 from pyterrier_taskarith.demo._collection import build_collection, make_collection
 from pyterrier_taskarith.demo._docstrings import Inventory
 from pyterrier_taskarith.demo._names import Names
-from pyterrier_taskarith.demo._see_also import Entry, read_entries, split_see_also, summary
+from pyterrier_taskarith.demo._see_also import SeeAlsoEntry, read_entries, split_see_also, summary
 
 pytest.importorskip("numpydoc")
 LONG = "This sentence only makes the docstring long enough to be collected, and says nothing else."
@@ -50,16 +50,16 @@ def test_entries_name_several_things_wrap_and_go_without_a_description():
         Matrix.trace :
             Sum of the diagonal.""")
     assert read_entries(section) == [
-        Entry(("prod",), "Multiply the numbers of an array, one after the other."),
-        Entry(("mean", "pkg.median"), "Averages."),
-        Entry(("add", "subtract"), ""),
-        Entry(("Matrix.trace",), "Sum of the diagonal."),
+        SeeAlsoEntry(("prod",), "Multiply the numbers of an array, one after the other."),
+        SeeAlsoEntry(("mean", "pkg.median"), "Averages."),
+        SeeAlsoEntry(("add", "subtract"), ""),
+        SeeAlsoEntry(("Matrix.trace",), "Sum of the diagonal."),
     ]
 
 
 def test_one_malformed_entry_does_not_take_the_others_with_it():
     assert read_entries("prod : Multiply.\n%(klass)s.x : Unfilled.\nmean : Average.") == [
-        Entry(("prod",), "Multiply."), Entry(("mean",), "Average."),
+        SeeAlsoEntry(("prod",), "Multiply."), SeeAlsoEntry(("mean",), "Average."),
     ]
 
 
