@@ -178,7 +178,7 @@ def test_a_sum_of_vectors_has_no_domain_model(triple, other):
     vector = TaskVector(triple.domain, triple.base) + TaskVector(other.domain, other.base)
     r = TaskArithReranker(triple.ranker, vectors=vector, verbose=False)
     assert list(r.variants()) == ["Θ_T", "Θ'"]
-    with pytest.raises(ValueError, match="no plain Θ_D − Θ_0"):
+    with pytest.raises(ValueError, match="not a plain Θ_D − Θ_0"):
         r.copy(variant="domain").transform(frame())
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pyterrier_taskarith.arithmetic._layers import Layers
+from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.checkpoints import (
     Checkpoint,
     RowMatch,

@@ -1,4 +1,4 @@
-"""The weights of a living module, set to Θ_0, Θ_D, Θ_T or Θ' in place."""
+"""The weights of a loaded module, set to Θ_0, Θ_D, Θ_T or Θ' in place."""
 
 import logging
 import threading
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pyterrier_taskarith.arithmetic._add import add
 from pyterrier_taskarith.arithmetic._alphas import Alpha, as_alpha, is_zero
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, check_finite
 from pyterrier_taskarith.arithmetic._plan import MergePlan
@@ -23,7 +22,7 @@ ROWS = 1024
 
 @dataclass(frozen=True)
 class WeightSetting:
-    """Which weights: Θ' with an α for each vector, or one of the three it is made from.
+    """Which weights: Θ' with an α for each vector, or one of the models that it comes from.
 
     Attributes:
         variant: "merged", "ranker", or "domain" and "base", followed by ``.name`` with several vectors.
@@ -75,7 +74,7 @@ class LoadedWeights:
                 self._kept[name] = self._read_ranker(name).to(parameter.device, torch.float32, copy=True)
                 for position, (_, term) in enumerate(self.plan.terms(name)):
                     self._taus[position, name] = term.tensor(name).to(parameter.device)
-        self._close()
+        self.plan.close()
 
     def _check(self) -> None:
         shapes = self.plan.ranker.shapes
@@ -114,7 +113,7 @@ class LoadedWeights:
                 self._set_merged(dict(setting.alphas))
             else:
                 self._set_checkpoint(self._checkpoint(kind, vector), {"base": "Θ_0", "domain": "Θ_D"}[kind])
-            self._close()
+            self.plan.close()
             self.current = setting
             self.switches += 1
 
@@ -135,7 +134,7 @@ class LoadedWeights:
                 tau = self._taus.get((step.position, name))
                 if tau is None:
                     tau = step.term.tensor(name).to(parameter.device)
-                add(step, value, tau, out=out)
+                step.add(value, tau, out=out)
                 value = out
             if out is not parameter.data:
                 parameter.data.copy_(out)
@@ -181,7 +180,7 @@ class LoadedWeights:
         name = vector or next(iter(self.plan.vectors))
         difference = self.plan.vectors[name].difference
         if not isinstance(difference, CheckpointDifference):
-            raise MergeError(f"the vector {name!r} is no plain Θ_D − Θ_0, so there is no {kind} model to score with")
+            raise MergeError(f"the vector {name!r} is not a plain Θ_D − Θ_0, so there is no {kind} model to score with")
         return difference.domain if kind == "domain" else difference.base
 
     def _read_ranker(self, name: str) -> torch.Tensor:
@@ -192,9 +191,3 @@ class LoadedWeights:
         value = checkpoint.tensor(name)
         check_finite(value, name, f"{label} {checkpoint.source!r}")
         return value
-
-    def _close(self) -> None:
-        self.plan.ranker.close()
-        for vector in self.plan.vectors.values():
-            for term in vector.terms:
-                term.difference.close()

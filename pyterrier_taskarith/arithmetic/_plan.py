@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pyterrier_taskarith.arithmetic._addition import Step
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
-from pyterrier_taskarith.arithmetic._task_vector import TaskVector
-from pyterrier_taskarith.arithmetic._term import Term
+from pyterrier_taskarith.arithmetic._term import Term, TermSum
 from pyterrier_taskarith.checkpoints import (
     STRUCTURE,
     Checkpoint,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ParameterPlan:
     """What happens to one parameter of Θ_T.
 
     Attributes:
@@ -49,23 +49,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One addition to a parameter: factor·τ of a term.
-
-    Attributes:
-        term: What is added.
-        factor: α times the term's scale; never 0.
-        rows: Rows of Θ_T that have a row in the term; None: all, one to one.
-        position: Its place among the terms that cover the parameter, whatever their α.
-    """
-
-    term: Term
-    factor: float
-    rows: RowMatch | None
-    position: int
-
-
-@dataclass(frozen=True)
 class MergePlan:
     """Every parameter of Θ_T, merged or kept and why; a list to print and read.
 
@@ -78,14 +61,14 @@ class MergePlan:
     """
 
     ranker: Checkpoint
-    vectors: Mapping[str, TaskVector]
-    entries: tuple[Entry, ...]
+    vectors: Mapping[str, TermSum]
+    entries: tuple[ParameterPlan, ...]
     unused: tuple[str, ...]
     rows: Mapping[Term, RowMatch | None]
 
     @cached_property
     def merged(self) -> frozenset[str]:
-        """Canonical names of the merged parameters."""
+        """Returns the canonical names of the merged parameters."""
         return frozenset(entry.name for entry in self.entries if entry.merged)
 
     def terms(self, name: str) -> list[tuple[str, Term]]:
@@ -133,7 +116,7 @@ class MergePlan:
             ordered = sorted(found, key=lambda name: math.prod(self.ranker.shapes[name]))
             if found and not any(_nonzero(found[name], name) for name in ordered):
                 which = f"the task vector {vector!r}" if len(self.vectors) > 1 else "the task vector"
-                raise MergeError(f"{which} ({self.vectors[vector]}) is zero in all {len(found)} parameters that it "
+                raise MergeError(f"{which} {self.vectors[vector]} is zero in all {len(found)} parameters that it "
                                  "would be added to, so its α would do nothing. Do Θ_D and Θ_0 hold the same weights, "
                                  "or the layers asked for?")
 
@@ -141,12 +124,17 @@ class MergePlan:
         """Returns the matching rows of a parameter, or None where the whole tensor is added."""
         return self.rows[term] if name in _by_token(self.ranker) else None
 
+    def close(self) -> None:
+        """Lets go of mapped files."""
+        self.ranker.close()
+        for vector in self.vectors.values():
+            vector.close()
+
     @property
     def unchecked(self) -> list[str]:
-        """Models without a tokenizer: that their rows are the same tokens is taken for granted."""
+        """Returns the models without a tokenizer, whose rows are taken to be the same tokens."""
         known: dict[str, Mapping[str, int] | None] = {f"Θ_T {self.ranker.source!r}": self.ranker.vocabulary}
-        for part in (part for vector in self.vectors.values() for term in vector.terms
-                     for part in term.difference.parts()):
+        for part in (part for vector in self.vectors.values() for part in vector.parts()):
             if isinstance(part, CheckpointDifference):
                 known |= {f"Θ_D {part.domain.source!r}": part.domain.vocabulary,
                           f"Θ_0 {part.base.source!r}": part.base.vocabulary}
@@ -170,7 +158,7 @@ class MergePlan:
         if self.unused:
             parts.append(f"{len(self.unused)} of the task vector unused (absent from Θ_T)")
         if self.vectors and self.unchecked:
-            parts.append(f"no tokenizer in {', '.join(self.unchecked)}, so rows are matched by their place")
+            parts.append(f"no tokenizer in {', '.join(self.unchecked)}, so rows are matched by their index")
         return "; ".join(parts)
 
     def __str__(self) -> str:
@@ -181,7 +169,7 @@ class MergePlan:
         return "\n".join([*lines, self.summary()])
 
 
-def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePlan:
+def make_plan(ranker: Checkpoint, vectors: Mapping[str, TermSum]) -> MergePlan:
     """Decides what happens to every parameter of Θ_T.
 
     Args:
@@ -221,8 +209,9 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> MergePla
         raise MergeError(f"layers={asked!r} selects no parameter of Θ_T {ranker.source!r}, whose layers are "
                          f"{f'{numbers[0]}-{numbers[-1]}' if numbers else 'not numbered'}")
     raw = ranker.names
-    entries += [Entry(name, ranker.raw[name].shapes()[name], False, "no parameter") for name in raw.buffers]
-    entries += [Entry(name, ranker.raw[name].shapes()[name], False, "ignored by the model") for name in raw.ignored]
+    entries += [ParameterPlan(name, ranker.raw[name].shapes()[name], False, why)
+                for names, why in ((raw.buffers, "no parameter"), (raw.ignored, "ignored by the model"))
+                for name in names]
     unused = {name: None for term in every for name in term.difference.shapes if name not in ranker.shapes}
     return MergePlan(ranker, dict(vectors), tuple(entries), tuple(unused), rows)
 
@@ -231,30 +220,31 @@ _PROBLEM = "error: "
 
 
 def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Term],
-           rows: Mapping[Term, RowMatch | None]) -> Entry:
+           rows: Mapping[Term, RowMatch | None]) -> ParameterPlan:
     if not ranker.dtype(name).is_floating_point:
-        return Entry(name, shape, False, "not floating-point")
+        return ParameterPlan(name, shape, False, "not floating-point")
     selecting = [term for term in terms if term.selects(name)]
     if not terms:
-        return Entry(name, shape, False, "no task vector")
+        return ParameterPlan(name, shape, False, "no task vector")
     if not selecting:
-        return Entry(name, shape, False, "excluded: outside the layers asked for")
+        return ParameterPlan(name, shape, False, "excluded: outside the layers asked for")
     having = [term for term in selecting if term.covers(name)]
     lacking = [term for term in selecting if not term.covers(name)]
     if lacking and not is_head(name):
-        return Entry(name, shape, False, f"{_PROBLEM}{name!r} is absent from {lacking[0].difference.lacking(name)}")
+        return ParameterPlan(name, shape, False,
+                             f"{_PROBLEM}{name!r} is absent from {lacking[0].difference.lacking(name)}")
     if not having:
-        return Entry(name, shape, False, "absent from the task vector")
+        return ParameterPlan(name, shape, False, "absent from the task vector")
     matches = [rows[term] for term in having] if name in _by_token(ranker) else []
     for term in having:
         theirs = term.difference.shapes[name]
         if theirs[1:] != shape[1:] or (theirs != shape and (not matches or rows[term] is None)):
-            return Entry(name, shape, False, f"{_PROBLEM}{name!r} has shape {list(shape)} in Θ_T and {list(theirs)} in "
-                                             f"{term.difference.label}")
+            return ParameterPlan(name, shape, False, f"{_PROBLEM}{name!r} has shape {list(shape)} in Θ_T and "
+                                                     f"{list(theirs)} in {term.difference.label}")
     counts = [shape[0] if match is None else len(match.ours) for match in matches]
     if counts and min(counts) < shape[0]:
-        return Entry(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
-    return Entry(name, shape, True, "merged")
+        return ParameterPlan(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
+    return ParameterPlan(name, shape, True, "merged")
 
 
 def _complete(ranker: Checkpoint, terms: list[Term]) -> None:

@@ -1,4 +1,4 @@
-"""Living parameters set from files, a piece at a time: no model is ever in memory beside the living one."""
+"""Parameters of a loaded module set from files, a piece at a time: no other copy of them is ever in memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -6,9 +6,9 @@ from functools import partial
 import torch
 
 from pyterrier_taskarith._parallel import run_parallel
-from pyterrier_taskarith.arithmetic._chunks import Sum, all_finite, compute, scratch
-from pyterrier_taskarith.arithmetic._plan import Step
-from pyterrier_taskarith.arithmetic._sources import Sources
+from pyterrier_taskarith.arithmetic._addition import Step
+from pyterrier_taskarith.arithmetic._pieces import OutputTensor, all_finite, output_tensor
+from pyterrier_taskarith.arithmetic._tensors import OpenFiles
 from pyterrier_taskarith.checkpoints import Checkpoint
 
 
@@ -26,18 +26,19 @@ def stream(checkpoint: Checkpoint, parameters: Mapping[str, torch.Tensor],
         what has another shape.
     """
     left: dict[str, None] = {}
-    with Sources() as sources:
-        sums: list[tuple[str, Sum]] = []
+    with OpenFiles() as files:
+        sums: list[tuple[str, OutputTensor]] = []
         for name, parameter in parameters.items():
             added = steps(name)
-            wanted = sources.sum(checkpoint, name, added, torch.float32 if added else checkpoint.dtype(name))
+            wanted = output_tensor(checkpoint, name, added, torch.float32 if added else checkpoint.dtype(name),
+                                   files.parameter)
             if wanted is not None and parameter.is_contiguous() and tuple(parameter.shape) == checkpoint.shapes[name]:
                 sums.append((name, wanted))
             else:
                 left[name] = None
 
-        def set_piece(name: str, wanted: Sum, start: int, count: int) -> None:
-            made = compute(wanted, start, count, scratch())
+        def set_piece(name: str, wanted: OutputTensor, start: int, count: int) -> None:
+            made = wanted.compute(start, count)
             if not all_finite(made):
                 left[name] = None
             parameters[name].detach().view(-1)[start:start + count].copy_(made)

@@ -3,24 +3,24 @@
 import json
 import math
 import numbers
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import torch
 from safetensors.torch import save_file
 
 from pyterrier_taskarith._files import new_file
+from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
-from pyterrier_taskarith.arithmetic._layers import Layers
-from pyterrier_taskarith.arithmetic._term import Edit, Term, added
+from pyterrier_taskarith.arithmetic._merge import Merge
+from pyterrier_taskarith.arithmetic._term import Edit, Term, TermSum
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint, is_head
 from pyterrier_taskarith.errors import MergeError
 
 
-class TaskVector:
+class TaskVector(TermSum):
     """τ = Θ_D − Θ_0 (paper, eq. 1), and sums of such vectors. Weights are read only when they are used.
 
     Example:
@@ -41,29 +41,16 @@ class TaskVector:
         self.terms: tuple[Term, ...] = (Term(1.0, CheckpointDifference(Checkpoint(domain), Checkpoint(base))),)
 
     @classmethod
-    def of(cls, terms: Iterable[Term]) -> "TaskVector":
-        """Returns the sum of terms."""
-        vector = cls.__new__(cls)
-        vector.terms = tuple(terms)
-        return vector
-
-    @classmethod
     def load(cls, path: str | Path) -> "TaskVector":
         """Returns a vector that :meth:`save` wrote.
 
         Raises:
-            CheckpointError: If the file is no safetensors file.
+            CheckpointError: If the file is not a safetensors file.
             MergeError: If it holds no task vector.
         """
         saved = SavedDifference(Path(path))
         saved.recipe  # noqa: B018 - reading it checks the header
         return cls.of([Term(1.0, saved)])
-
-    @property
-    def difference(self) -> CheckpointDifference | None:
-        """The two checkpoints, where the vector is one plain Θ_D − Θ_0; else None."""
-        only = self.terms[0].difference if len(self.terms) == 1 else None
-        return only if isinstance(only, CheckpointDifference) else None
 
     def __mul__(self, factor: object) -> "TaskVector":
         if not isinstance(factor, numbers.Real):
@@ -84,9 +71,6 @@ class TaskVector:
             raise MergeError(f"a task vector cannot be {done}: its scale must stay a finite number")
         return self.of(replace(term, scale=scale) for term, scale in zip(self.terms, scales, strict=True))
 
-    def __neg__(self) -> "TaskVector":
-        return -1.0 * self
-
     def __add__(self, other: object) -> "TaskVector":
         if not isinstance(other, TaskVector):
             return NotImplemented
@@ -97,17 +81,23 @@ class TaskVector:
             return NotImplemented
         return self + -other
 
-    def __radd__(self, other: object) -> Any:  # noqa: ANN401 - Merge lives in a module that imports this one
+    @overload
+    def __radd__(self, other: Checkpoint) -> Merge: ...
+
+    @overload
+    def __radd__(self, other: int) -> "TaskVector": ...
+
+    def __radd__(self, other: object) -> "Merge | TaskVector":
         if type(other) is int and other == 0:  # what sum() begins with
             return self
         if not isinstance(other, Checkpoint):
             return NotImplemented
-        from pyterrier_taskarith.arithmetic._merge import Merge
-
         return Merge(other, {"vector": self}, {"vector": 1.0})
 
-    def __rsub__(self, other: object) -> Any:  # noqa: ANN401
-        return (-self).__radd__(other)
+    def __rsub__(self, other: object) -> Merge:
+        if not isinstance(other, Checkpoint):
+            return NotImplemented
+        return Merge(other, {"vector": -self}, {"vector": 1.0})
 
     def layers(self, which: str) -> "TaskVector":
         """Returns the vector restricted to some layers.
@@ -116,7 +106,7 @@ class TaskVector:
             which: Such as ``"0-5"``, ``"decoder.3"``, ``"embeddings,0"``; see :class:`Layers`.
 
         Raises:
-            MergeError: If that is no selection of layers.
+            MergeError: If that is not a selection of layers.
         """
         return self.of(replace(term, layers=(*term.layers, Layers(which))) for term in self.terms)
 
@@ -179,12 +169,6 @@ class TaskVector:
     def _edited(self, edit: Edit) -> "TaskVector":
         return self.of(replace(term, edits=(*term.edits, edit)) for term in self.terms)
 
-    @property
-    def fingerprint(self) -> list[tuple[float, str, str]]:
-        """What identifies the weights: of each term the scale, the sha256, and how it is restricted and edited."""
-        return [(term.scale, term.difference.fingerprint, str(replace(term, scale=1.0)).removeprefix(
-            f"({term.difference.label})")) for term in self.terms]
-
     def save(self, path: str | Path) -> Path:
         """Writes τ in float32 as one ``.safetensors`` file, under a temporary name first.
 
@@ -222,22 +206,12 @@ class TaskVector:
             with new_file(path) as temporary:
                 save_file(state, temporary, metadata=metadata)
         finally:
-            for term in self.terms:
-                term.difference.close()
+            self.close()
         return path
 
     def __repr__(self) -> str:
         """Returns code that makes an equal vector."""
         return " + ".join(map(_code, self.terms))
-
-    def __str__(self) -> str:
-        return added(map(str, self.terms))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TaskVector) and str(self) == str(other)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
 
 
 def _code(term: Term) -> str:

@@ -1,13 +1,13 @@
-"""One scaled, restricted and edited difference inside a task vector."""
+"""A task vector's terms: differences of weights, each scaled, restricted to layers and edited; and their sum."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 
+from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
-from pyterrier_taskarith.arithmetic._layers import Layers
 
 
 class Edit(Protocol):
@@ -62,6 +62,56 @@ class Term:
         made = "".join([f"[{layers.text}]" for layers in self.layers] + [f".{edit}" for edit in self.edits]
                        + [".slerp()"] * self.sphere)
         return f"{scale}({self.difference.label}){made}"
+
+
+class TermSum:
+    """A sum of terms: all that a plan, a merge method or a merge needs to know of a task vector.
+
+    Attributes:
+        terms: The addends, in order.
+    """
+
+    terms: tuple[Term, ...]
+
+    @classmethod
+    def of(cls, terms: Iterable[Term]) -> Self:
+        """Returns the sum of terms."""
+        vector = cls.__new__(cls)
+        vector.terms = tuple(terms)
+        return vector
+
+    def __neg__(self) -> Self:
+        return self.of(replace(term, scale=-term.scale) for term in self.terms)
+
+    @property
+    def difference(self) -> CheckpointDifference | None:
+        """Returns the two checkpoints, where the vector is one plain Θ_D − Θ_0; else None."""
+        only = self.terms[0].difference if len(self.terms) == 1 else None
+        return only if isinstance(only, CheckpointDifference) else None
+
+    @property
+    def fingerprint(self) -> list[tuple[float, str, str]]:
+        """Returns what identifies the weights: of each term the scale, the sha256, the layers and edits."""
+        return [(term.scale, term.difference.fingerprint, str(replace(term, scale=1.0)).removeprefix(
+            f"({term.difference.label})")) for term in self.terms]
+
+    def parts(self) -> list[Difference]:
+        """Returns every difference that the vector's weights come from."""
+        return [part for term in self.terms for part in term.difference.parts()]
+
+    def close(self) -> None:
+        """Lets go of mapped files."""
+        for term in self.terms:
+            term.difference.close()
+
+    def __str__(self) -> str:
+        return added(map(str, self.terms))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TermSum) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
 
 def added(parts: Iterable[str]) -> str:

@@ -57,10 +57,12 @@ def reranker_of(given: argparse.Namespace) -> "tuple[TaskArithReranker, list[str
     """
     if given.ranker is None and any(getattr(given, name) not in (None, []) for name in _MODELS):
         given.parser.error("give --ranker too, or no models at all")
+    from pyterrier_taskarith.arithmetic import TaskVector
+
     vectors = None
     if given.ranker is not None and (given.vector or any(
             getattr(given, name) is not None for name in ("trim", "ties", "dare", "breadcrumbs", "interpolate"))):
-        vectors = merge_of(given).vectors
+        vectors = {name: TaskVector.of(vector.terms) for name, vector in merge_of(given).vectors.items()}
     elif given.ranker is not None:
         merge_of(given)  # refuses what contradicts
     from pyterrier_taskarith.demo import demo_models

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pyterrier_taskarith.arithmetic import Merge, Part, PiecewiseVector, Term, alpha_of, check_finite, row_by_row
+from pyterrier_taskarith.arithmetic import Merge, Term, alpha_of, check_finite
 from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.inspection._parts import Part, VectorReader
 
 #: Numbers that are looked at together: what a core's cache holds in float64, and the bound on memory.
 PIECE = 2**16
@@ -62,10 +63,7 @@ def diagnose(merge: Merge, *, dtype: torch.dtype | None = None,
             rows += [{"parameter": name, "layer": layer_label(name), "vector": vector,
                       "alpha": alpha_of(merge.alphas[vector], name), **counted} for vector, counted in sums.items()]
     finally:
-        merge.ranker.close()
-        for vector in plan.vectors.values():
-            for term in vector.terms:
-                term.difference.close()
+        plan.close()
     others = list(plan.vectors) if len(plan.vectors) > 1 else []
     columns = [*_SUMS, *(f"{column}.{other}" for other in others for column in _PAIR)]
     # What was not counted (there is no one Θ_0, a pair never meets, the output is wide) stays NaN.
@@ -91,8 +89,9 @@ def _sums(merge: Merge, name: str, dtype: torch.dtype, advance: Advance) -> dict
         terms.setdefault(vector, []).append(term)
     every = list(itertools.chain(*terms.values()))
     whole = merge.ranker.tensor(name)
-    theta = whole.reshape(whole.shape[0], -1) if row_by_row(merge.plan, every, name) else whole.reshape(-1, 1)
-    vectors = {vector: PiecewiseVector(merge.plan, found, name, theta.shape[1]) for vector, found in terms.items()}
+    vectors = {vector: VectorReader(merge.plan, found, name) for vector, found in terms.items()}
+    by_row = any(reader.by_row for reader in vectors.values())
+    theta = whole.reshape(whole.shape[0], -1) if by_row else whole.reshape(-1, 1)
     # A great circle is no sum of pieces.
     arc = merge.tensor(name).reshape(theta.shape) if any(term.sphere for term in every) else None
     sums = {vector: defaultdict[str, float](float) for vector in terms}
@@ -134,12 +133,12 @@ def _alone(theta: torch.Tensor, tau: Part) -> dict[str, float]:
 
 
 def _together(one: Part, two: Part, suffix: str) -> dict[str, float]:
-    """Returns what a cosine and a share of conflicts are made of, over the rows that both have."""
+    """Returns the sums behind a cosine and a share of conflicts, over the rows that both have."""
     ours, theirs = one.values, two.values
     first, second = (np.arange(len(part.values)) if part.rows is None else part.rows for part in (one, two))
     if one.rows is not two.rows and not np.array_equal(first, second):
-        _, places, others = np.intersect1d(first, second, assume_unique=True, return_indices=True)
-        ours, theirs = ours[torch.from_numpy(places)], theirs[torch.from_numpy(others)]
+        _, at, others_at = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+        ours, theirs = ours[torch.from_numpy(at)], theirs[torch.from_numpy(others_at)]
     products = ours * theirs  # of float32 numbers, in float64: never rounded to 0
     found = (float(products.sum()), _square(ours), _square(theirs), int(torch.count_nonzero(products)),
              int((products < 0).sum()))

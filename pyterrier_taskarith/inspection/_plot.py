@@ -1,11 +1,16 @@
 """τ by layer as a picture."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pyterrier_taskarith.errors import MissingPackageError
 from pyterrier_taskarith.inspection._diagnostics import ALL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Column -> its panel's label and the level of chance.
 _PANELS = {"cosine": ("cosine", 0.0), "conflicts": ("opposite signs", 0.5)}
@@ -13,7 +18,7 @@ _PANELS = {"cosine": ("cosine", 0.0), "conflicts": ("opposite signs", 0.5)}
 _MANY = 8
 
 
-def plot_layers(layers: pd.DataFrame, *, path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
+def plot_layers(layers: pd.DataFrame, *, path: str | Path | None = None) -> "Figure":
     """Plots the size of τ, its cosines and its conflicts, layer by layer.
 
     Args:
@@ -24,9 +29,12 @@ def plot_layers(layers: pd.DataFrame, *, path: str | Path | None = None) -> Any:
         The matplotlib figure; without a panel for what has no number.
 
     Raises:
-        ImportError: If matplotlib is not installed.
+        MissingPackageError: If matplotlib is not installed.
     """
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise MissingPackageError("plots need matplotlib: pip install matplotlib") from error
 
     rows = layers[layers["layer"] != ALL]
     names, vectors = list(dict.fromkeys(rows["layer"])), list(dict.fromkeys(rows["vector"]))
@@ -54,7 +62,7 @@ def plot_layers(layers: pd.DataFrame, *, path: str | Path | None = None) -> Any:
     return figure
 
 
-def _curves(axes: Any, rows: pd.DataFrame, names: list[str], vectors: list[str], column: str) -> None:  # noqa: ANN401
+def _curves(axes: "Axes", rows: pd.DataFrame, names: list[str], vectors: list[str], column: str) -> None:
     """Draws one column of every vector, against Θ_T − Θ_0 and against each vector after it."""
     for number, vector in enumerate(vectors):
         own = rows[rows["vector"] == vector]

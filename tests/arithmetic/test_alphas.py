@@ -13,7 +13,7 @@ from pyterrier_taskarith.arithmetic import (
     as_alpha,
     make_plan,
 )
-from pyterrier_taskarith.arithmetic._layers import Layers, layers_in_words
+from pyterrier_taskarith.arithmetic._alphas import Layers, layers_in_words
 from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
 from tests.arithmetic._modules import differing, module_of, weights_of
 from tests.checkpoints._by_hand import same_bits
@@ -95,7 +95,7 @@ def test_zero_in_every_layer_is_the_ranker():
 @pytest.mark.parametrize(("alpha", "message"), [
     ({"layers 0": 1.0}, "give the α of all other layers too, as 'default'"),
     ({"default": 0.5, "layers 0": float("nan")}, "'layers 0', is nan: it must be a finite real number"),
-    ({"default": 0.5, "middle": 1}, "'middle' is no layer"),
+    ({"default": 0.5, "middle": 1}, "'middle' is not a layer"),
     ({"default": 0.5, "0-1": 1, "layers 1": 0.3}, "names .* twice: in '0-1' and in 'layers 1'"),
     ({"default": 0.5, "layers 7": 1}, "'layers 7': 1}} selects no parameter that is merged; these layers are: "),
     ({"default": 0.5, "layers 0,7": 1}, "'layers 0,7': 1}} selects no parameter that is merged in '7'; these layers"),

@@ -192,7 +192,7 @@ def test_what_a_variant_lacks_stays_the_rankers_and_is_said(bert, caplog):
 def test_a_vector_that_is_no_plain_difference_has_no_domain_model(bert, toxic):
     both = TaskVector(bert.triple.domain, bert.triple.base) + TaskVector(toxic.triple.domain, toxic.triple.base)
     weights = live(bert, "disk", vectors={"v": both})
-    with pytest.raises(MergeError, match="'v' is no plain Θ_D − Θ_0, so there is no domain model"):
+    with pytest.raises(MergeError, match="'v' is not a plain Θ_D − Θ_0, so there is no domain model"):
         weights.set(WeightSetting("domain"))
 
 

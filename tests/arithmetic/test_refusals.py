@@ -224,7 +224,7 @@ def test_a_vector_that_is_zero_wherever_it_is_added_is_refused(bert, bio, tmp_pa
     made = ZERO[kind](bio, TaskVector(tmp_path / "copy", bert.triple.base))
     vectors = made if isinstance(made, dict) else {"v": made}
     name = "'none' " if len(vectors) > 1 else ""
-    with pytest.raises(MergeError, match=rf"the task vector {name}\(.*\) is zero in all \d+ parameters"):
+    with pytest.raises(MergeError, match=rf"the task vector {name}\(.*\).* is zero in all \d+ parameters"):
         if how == "save":
             Merge(Checkpoint(bert.triple.ranker), vectors, dict.fromkeys(vectors, 0.5)).save(tmp_path / "merged")
         else:

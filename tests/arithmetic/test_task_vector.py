@@ -168,7 +168,7 @@ def test_layers_are_matched_by_number(text, inside, outside):
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "5-3", "0,,1", "layer.1", "encoder", "1.5", "embeddings.0"])
 def test_what_is_no_layer_is_named(bio, text):
-    with pytest.raises(MergeError, match="is no layer; write '3', '0-5'"):
+    with pytest.raises(MergeError, match="is not a layer; write '3', '0-5'"):
         bio.layers(text)
 
 

@@ -3,18 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.arithmetic._difference import Difference
-from pyterrier_taskarith.arithmetic._layers import Layers
+from pyterrier_taskarith.arithmetic._term import TermSum
 from pyterrier_taskarith.arithmetic.methods._trim import Trim
 from pyterrier_taskarith.checkpoints import combined
 from pyterrier_taskarith.errors import MergeError
-
-if TYPE_CHECKING:
-    from pyterrier_taskarith.arithmetic._task_vector import TaskVector
 
 
 class TiesDifference:
@@ -23,7 +21,7 @@ class TiesDifference:
     Its α is the paper's λ. Ties between signs go to the positive one.
     """
 
-    def __init__(self, vectors: Sequence["TaskVector"], density: float) -> None:
+    def __init__(self, vectors: Sequence[TermSum], density: float) -> None:
         """States the merge; nothing is read.
 
         Args:
@@ -39,22 +37,22 @@ class TiesDifference:
 
     @property
     def label(self) -> str:
-        """What it is made from."""
+        """Returns the vectors and the density."""
         return f"ties({', '.join(map(str, self.vectors))}, density={self.trim.density!r})"
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The first vector's."""
+        """Returns the first vector's configuration."""
         return self.vectors[0].terms[0].difference.config
 
     @property
     def vocabulary(self) -> Mapping[str, int] | None:
-        """Token -> row, the same for all vectors."""
+        """Returns token -> row, the same for all vectors."""
         return self.vectors[0].terms[0].difference.vocabulary
 
     @cached_property
     def selections(self) -> tuple[tuple[Layers, ...], ...]:
-        """Those of every term of every vector."""
+        """Returns those of every term of every vector."""
         return tuple((*selection, *term.layers) for vector in self.vectors for term in vector.terms
                      for selection in term.difference.selections)
 
@@ -82,8 +80,8 @@ class TiesDifference:
 
     @property
     def fingerprint(self) -> str:
-        """Of all vectors and the density."""
-        return combined([(f"{place} {self.trim}", str(vector.fingerprint)) for place, vector in
+        """Returns a sha256 of all vectors and the density."""
+        return combined([(f"{number} {self.trim}", str(vector.fingerprint)) for number, vector in
                          enumerate(self.vectors)])
 
     def lacking(self, name: str) -> str:
@@ -105,7 +103,7 @@ class TiesDifference:
         return merged.div_(count.clamp_(min=1))
 
     @staticmethod
-    def _sum(vector: "TaskVector", name: str) -> torch.Tensor | None:
+    def _sum(vector: TermSum, name: str) -> torch.Tensor | None:
         """Returns the vector's own τ, the sum of its scaled terms, or None where it leaves the parameter out."""
         parts = [term.tensor(name).mul_(term.scale) for term in vector.terms if term.covers(name)]
         return sum(parts[1:], parts[0]) if parts else None
@@ -117,10 +115,9 @@ class TiesDifference:
     def parts(self) -> Iterable[Difference]:
         """Yields the differences of all vectors."""
         for vector in self.vectors:
-            for term in vector.terms:
-                yield from term.difference.parts()
+            yield from vector.parts()
 
-    def __reduce__(self) -> tuple[type, tuple[tuple["TaskVector", ...], float]]:
+    def __reduce__(self) -> tuple[type, tuple[tuple[TermSum, ...], float]]:
         return TiesDifference, (self.vectors, self.trim.density)
 
     def close(self) -> None:

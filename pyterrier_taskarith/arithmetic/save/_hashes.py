@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from pyterrier_taskarith.arithmetic._chunks import FLAGS, PIECE, as_bytes, read_bytes, scratch
+from pyterrier_taskarith.arithmetic._pieces import PIECE, scratch
+from pyterrier_taskarith.arithmetic._tensors import FLAGS, as_bytes, read_bytes
 from pyterrier_taskarith.checkpoints import known_sha256, remember_sha256
 from pyterrier_taskarith.errors import MergeError
 

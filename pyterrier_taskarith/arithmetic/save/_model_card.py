@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from pyterrier_taskarith.arithmetic._merge import Merge
+from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic.save._record import inputs
 from pyterrier_taskarith.checkpoints import RECORD
 
 
-def model_card(merge: Merge, dtype: str | None, hashes: Mapping[Path, str]) -> str:
+def model_card(merge: MergedWeights, dtype: str | None, hashes: Mapping[Path, str]) -> str:
     """Returns the README: recipe, the sha256 of every file read, versions.
 
     Args:

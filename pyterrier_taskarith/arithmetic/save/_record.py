@@ -10,7 +10,7 @@ from typing import Any
 
 from pyterrier_taskarith.arithmetic._alphas import LayerAlphas
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
-from pyterrier_taskarith.arithmetic._merge import Merge
+from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.checkpoints import RECORD, RowMatch
 
 FORMAT = 1
@@ -34,11 +34,11 @@ class Input:
     path: Path
 
 
-def inputs(merge: Merge) -> list[Input]:
+def inputs(merge: MergedWeights) -> list[Input]:
     """Returns every weight file that a merge reads, each role of it once."""
     found = [Input("Θ_T", merge.ranker.source, file.path) for file in merge.ranker.files]
     for name, vector in merge.vectors.items():
-        for part in (part for term in vector.terms for part in term.difference.parts()):
+        for part in vector.parts():
             if isinstance(part, CheckpointDifference):
                 found += [Input(f"{role} of {name}", checkpoint.source, file.path)
                           for role, checkpoint in (("Θ_D", part.domain), ("Θ_0", part.base))
@@ -48,7 +48,7 @@ def inputs(merge: Merge) -> list[Input]:
     return list(dict.fromkeys(found))
 
 
-def recipe(merge: Merge, *, dtype: str | None, shard_size: int, hashes: Mapping[Path, str],
+def recipe(merge: MergedWeights, *, dtype: str | None, shard_size: int, hashes: Mapping[Path, str],
            companions: Mapping[str, str]) -> dict[str, Any]:
     """Returns all that decides what is in a merged folder, as JSON holds it.
 
@@ -68,7 +68,7 @@ def recipe(merge: Merge, *, dtype: str | None, shard_size: int, hashes: Mapping[
             "companions": dict(companions), "plan": _plan(merge)}
 
 
-def _plan(merge: Merge) -> str:
+def _plan(merge: MergedWeights) -> str:
     """Returns a sha256 of what happens to each parameter and of which rows match which."""
     plan = hashlib.sha256(str((merge.plan.entries, merge.plan.unused)).encode())
     matches: list[RowMatch | None] = list(merge.plan.rows.values())

@@ -1,6 +1,5 @@
 """A merge -> an ordinary model folder, complete or absent."""
 
-import copy
 import logging
 import numbers
 import re
@@ -13,13 +12,12 @@ import torch
 
 from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith._parallel import run_parallel
-from pyterrier_taskarith.arithmetic._merge import Merge
+from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic.save._companions import companions, copy_files, sha256_of, state_dtype
 from pyterrier_taskarith.arithmetic.save._hashes import Hashes
 from pyterrier_taskarith.arithmetic.save._model_card import model_card
 from pyterrier_taskarith.arithmetic.save._record import inputs, read_record, recipe, write_record
 from pyterrier_taskarith.arithmetic.save._writer import into_shards, tensors, write_index, write_weights
-from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import MergeError
 
 logger = logging.getLogger("pyterrier_taskarith")
@@ -31,7 +29,7 @@ SHARD_SIZE = "5GB"
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_size: str | int | None = None,
+def save_merge(merge: MergedWeights, folder: Path, *, dtype: str | None = None, shard_size: str | int | None = None,
                overwrite: bool = False, verbose: bool = False) -> Path:
     """Writes Θ' as a model folder that transformers, sentence-transformers and pyterrier_t5 load.
 
@@ -41,7 +39,7 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
     is; the inputs' sha256 decide.
 
     Args:
-        merge: What to write.
+        merge: What to write; read for the first time, so that it knows the files as they are now.
         folder: Where; it must not exist, or be empty, or hold this merge.
         dtype: "float32", "float16" or "bfloat16" for floating-point tensors; None keeps each one's dtype in Θ_T.
         shard_size: Largest weight file, as bytes or like "5GB" or "500MiB"; a larger model is written as shards with
@@ -60,8 +58,6 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
     if dtype is not None and dtype not in DTYPES:
         raise MergeError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}, or None for Θ_T's own")
     most = in_bytes(SHARD_SIZE if shard_size is None else shard_size)
-    # Fresh ones: what a user holds may remember headers of files that have changed since.
-    merge = Merge(Checkpoint(merge.ranker.source), copy.deepcopy(merge.vectors), merge.alphas)
     target = folder.resolve()
     if _occupied(target) and read_record(target) is None:
         raise MergeError(f"{folder} exists and is not empty; choose another folder or remove it")
@@ -101,8 +97,7 @@ def save_merge(merge: Merge, folder: Path, *, dtype: str | None = None, shard_si
     finally:
         merge.ranker.close()
         for vector in merge.vectors.values():
-            for term in vector.terms:
-                term.difference.close()
+            vector.close()
     return folder
 
 

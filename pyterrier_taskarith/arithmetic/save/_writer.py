@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from pyterrier_taskarith._parallel import run_parallel
-from pyterrier_taskarith.arithmetic._chunks import FLAGS, Sum, all_finite, as_bytes, compute, scratch, write_at
-from pyterrier_taskarith.arithmetic._merge import Merge
-from pyterrier_taskarith.arithmetic._sources import Sources
+from pyterrier_taskarith.arithmetic._merged import MergedWeights
+from pyterrier_taskarith.arithmetic._pieces import OutputTensor, all_finite, output_tensor
+from pyterrier_taskarith.arithmetic._tensors import FLAGS, OpenFiles, as_bytes, write_bytes
 from pyterrier_taskarith.checkpoints import DTYPES, canonical, family_of
 from pyterrier_taskarith.errors import MergeError
 
@@ -50,7 +50,7 @@ class Written:
         return self.dtype.itemsize * int(torch.Size(self.shape).numel())
 
 
-def tensors(merge: Merge, dtype: torch.dtype | None) -> list[Written]:
+def tensors(merge: MergedWeights, dtype: torch.dtype | None) -> list[Written]:
     """Returns what is written, in the order of Θ_T's files; a tied matrix once, under its own name.
 
     Args:
@@ -105,7 +105,7 @@ def write_index(shards: dict[str, list[Written]], folder: Path) -> None:
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def write_weights(merge: Merge, shards: dict[str, list[Written]], folder: Path, *,
+def write_weights(merge: MergedWeights, shards: dict[str, list[Written]], folder: Path, *,
                   beside: Iterable[tuple[float, Job]] = (), done: Callable[[int], None] | None = None) -> None:
     """Computes and writes every tensor.
 
@@ -121,15 +121,15 @@ def write_weights(merge: Merge, shards: dict[str, list[Written]], folder: Path, 
         OSError: If there is no room or a file cannot be read or written.
     """
     with ExitStack() as stack:
-        sources = stack.enter_context(Sources())
-        pieces: list[tuple[_Target, Sum]] = []
+        files = stack.enter_context(OpenFiles())
+        pieces: list[tuple[_Target, OutputTensor]] = []
         whole: list[_Target] = []
         for name, shard in shards.items():
             path, places = folder / name, _places(shard)
             file, data = stack.enter_context(_new_file(path, places))
             for tensor, offset in places.items():
                 target = _Target(path, file, data + offset, tensor)
-                wanted = _sum(merge, tensor, sources)
+                wanted = _output(merge, tensor, files)
                 if wanted is None:
                     whole.append(target)
                 elif wanted.count:
@@ -141,17 +141,17 @@ def write_weights(merge: Merge, shards: dict[str, list[Written]], folder: Path, 
                 done(target.tensor.nbytes)
 
 
-def _sum(merge: Merge, tensor: Written, sources: Sources) -> Sum | None:
+def _output(merge: MergedWeights, tensor: Written, files: OpenFiles) -> OutputTensor | None:
     """Returns how to compute a tensor in pieces; None where it must be computed whole."""
     ranker = merge.ranker
     if tensor.parameter is not None:
-        return sources.sum(ranker, tensor.parameter, merge.steps(tensor.parameter), tensor.dtype)
-    stored = sources.raw(ranker.raw[tensor.name], tensor.name)
+        return output_tensor(ranker, tensor.parameter, merge.steps(tensor.parameter), tensor.dtype, files.parameter)
+    source = files.raw(ranker.raw[tensor.name], tensor.name)
     count = int(torch.Size(tensor.shape).numel())
-    return None if stored is None else Sum(stored, (), count, 1, tensor.dtype)
+    return None if source is None else OutputTensor(source, (), count, 1, tensor.dtype)
 
 
-def _jobs(merge: Merge, pieces: "list[tuple[_Target, Sum]]") -> Iterator[tuple[float, Job]]:
+def _jobs(merge: MergedWeights, pieces: "list[tuple[_Target, OutputTensor]]") -> Iterator[tuple[float, Job]]:
     total, begun = sum(wanted.count for _, wanted in pieces), 0
     for target, wanted in pieces:
         for start, count in wanted.pieces():
@@ -159,14 +159,14 @@ def _jobs(merge: Merge, pieces: "list[tuple[_Target, Sum]]") -> Iterator[tuple[f
         begun += wanted.count
 
 
-def _write_piece(merge: Merge, target: "_Target", wanted: Sum, start: int, count: int) -> int:
-    made = compute(wanted, start, count, scratch())
+def _write_piece(merge: MergedWeights, target: "_Target", wanted: OutputTensor, start: int, count: int) -> int:
+    made = wanted.compute(start, count)
     if target.tensor.parameter is not None and not all_finite(made):
         _checked(merge, target.tensor)
     return target.write(made, start)
 
 
-def _checked(merge: Merge, tensor: Written) -> torch.Tensor:
+def _checked(merge: MergedWeights, tensor: Written) -> torch.Tensor:
     """Returns a whole tensor of the output.
 
     Raises:
@@ -192,13 +192,9 @@ class _Target:
 
     def write(self, values: torch.Tensor, start: int) -> int:
         """Writes elements from ``start`` on; returns how many bytes they are."""
-        data, at = as_bytes(values), self.offset + start * values.dtype.itemsize
-        left = data
         with _named(self.path):
-            while len(left):
-                wrote = write_at(self.file, at, left)
-                left, at = left[wrote:], at + wrote
-        return len(data)
+            write_bytes(self.file, self.offset + start * values.dtype.itemsize, as_bytes(values))
+        return values.nbytes
 
 
 def _places(shard: list[Written]) -> dict[Written, int]:
@@ -235,7 +231,7 @@ def _new_file(path: Path, places: Mapping[Written, int]) -> Iterator[tuple[int, 
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, 0o666)
     try:
         with _named(path):
-            write_at(file, 0, struct.pack("<Q", len(text)) + text)
+            write_bytes(file, 0, struct.pack("<Q", len(text)) + text)
             if hasattr(os, "posix_fallocate"):
                 # A disk that is too small says so now, not after an hour.
                 os.posix_fallocate(file, 0, 8 + len(text) + size)

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import MergeError, _chunks
-from pyterrier_taskarith.arithmetic._chunks import (
-    Addend,
-    InFile,
-    InMemory,
-    Rows,
-    Scratch,
-    Sum,
-    all_finite,
-    compute,
-    fill,
-)
+from pyterrier_taskarith.arithmetic import MergeError, _pieces
+from pyterrier_taskarith.arithmetic._pieces import Addend, OutputTensor, all_finite
+from pyterrier_taskarith.arithmetic._tensors import InFile, InMemory
+from pyterrier_taskarith.checkpoints import RowMatch
 from tests.checkpoints._by_hand import same_bits
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -43,10 +35,9 @@ def values(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> to
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def whole(wanted: Sum) -> torch.Tensor:
+def whole(wanted: OutputTensor) -> torch.Tensor:
     """All pieces, each taken out of the buffers before the next."""
-    scratch = Scratch()
-    return torch.cat([compute(wanted, start, count, scratch).clone() for start, count in wanted.pieces()])
+    return torch.cat([wanted.compute(start, count).clone() for start, count in wanted.pieces()])
 
 
 @pytest.mark.parametrize("out", DTYPES)
@@ -54,7 +45,7 @@ def whole(wanted: Sum) -> torch.Tensor:
 def test_every_dtype_is_added_in_float32_and_rounded_once(on_disk, stored, out):
     ranker, domain, base = (values(3001, dtype=stored, seed=seed) for seed in range(3))
     expected = torch.add(ranker.float(), domain.float() - base.float(), alpha=0.7).to(out)
-    wanted = Sum(on_disk(ranker), (Addend(0.7, on_disk(domain), on_disk(base)),), 3001, 1, out)
+    wanted = OutputTensor(on_disk(ranker), (Addend(0.7, on_disk(domain), on_disk(base)),), 3001, 1, out)
     assert same_bits(whole(wanted), expected)
 
 
@@ -62,17 +53,17 @@ def test_every_dtype_is_added_in_float32_and_rounded_once(on_disk, stored, out):
 @pytest.mark.parametrize("piece", [1, 3, 16, 17, 1000, 2**15])
 def test_no_length_of_a_piece_changes_a_bit(monkeypatch, piece, alpha):
     # Vectorised loops have tails; on some processors those could round otherwise.
-    monkeypatch.setattr(_chunks, "PIECE", piece)
+    monkeypatch.setattr(_pieces, "PIECE", piece)
     count = min(40 * piece + 7, 70_001)
     ranker, domain, base = (values(count, seed=seed) for seed in range(3))
-    wanted = Sum(InMemory(ranker), (Addend(alpha, InMemory(domain), InMemory(base)),), count, 1, torch.float32)
+    wanted = OutputTensor(InMemory(ranker), (Addend(alpha, InMemory(domain), InMemory(base)),), count, 1, torch.float32)
     assert same_bits(whole(wanted), torch.add(ranker, domain - base, alpha=alpha))
 
 
 def test_terms_are_added_one_after_the_other(on_disk):
     ranker, *others = (values(500, seed=seed) for seed in range(5))
-    wanted = Sum(on_disk(ranker), (Addend(0.7, *map(on_disk, others[:2])), Addend(-2.5, *map(on_disk, others[2:]))),
-                 500, 1, torch.bfloat16)
+    addends = (Addend(0.7, *map(on_disk, others[:2])), Addend(-2.5, *map(on_disk, others[2:])))
+    wanted = OutputTensor(on_disk(ranker), addends, 500, 1, torch.bfloat16)
     first = torch.add(ranker, others[0] - others[1], alpha=0.7)
     assert same_bits(whole(wanted), torch.add(first, others[2] - others[3], alpha=-2.5).bfloat16())
 
@@ -82,24 +73,26 @@ def test_what_nothing_is_added_to_keeps_its_bits(on_disk, dtype):
     tensor = (values(999) * 3).to(dtype)
     if dtype.is_floating_point:
         tensor[:3] = torch.tensor([-0.0, 2**-24, float("nan")])
-    assert same_bits(whole(Sum(on_disk(tensor), (), 999, 1, dtype)), tensor)
+    assert same_bits(whole(OutputTensor(on_disk(tensor), (), 999, 1, dtype)), tensor)
 
 
 def test_what_nothing_is_added_to_is_rounded_once_from_its_own_dtype(on_disk):
     tensor = values(999, dtype=torch.float64)
-    assert same_bits(whole(Sum(on_disk(tensor), (), 999, 1, torch.float16)), tensor.half())
+    assert same_bits(whole(OutputTensor(on_disk(tensor), (), 999, 1, torch.float16)), tensor.half())
 
 
 @pytest.mark.parametrize("width", [1, 5, 64])
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_rows_are_added_where_the_token_is_the_same(monkeypatch, on_disk, stored, width):
-    monkeypatch.setattr(_chunks, "PIECE", 7 * width + 3)  # cuts fall inside runs of neighbours
+    monkeypatch.setattr(_pieces, "PIECE", 7 * width + 3)  # cuts fall inside runs of neighbours
     chance = np.random.default_rng(width)
     ours = np.sort(chance.permutation(100)[:80])
     domain_rows, base_rows = chance.permutation(90)[:80], np.arange(3, 83)
     ranker, domain, base = (values(rows, width, dtype=stored, seed=rows) for rows in (100, 90, 95))
-    rows = Rows(ours, domain_rows, base_rows)
-    wanted = Sum(on_disk(ranker), (Addend(0.7, on_disk(domain), on_disk(base), rows),), 100 * width, width, stored)
+    order = np.arange(80)
+    rows = (RowMatch(ours, order), RowMatch(domain_rows, base_rows))
+    addend = Addend(0.7, on_disk(domain), on_disk(base), *rows)
+    wanted = OutputTensor(on_disk(ranker), (addend,), 100 * width, width, stored)
     expected = ranker.float()
     for our, of_domain, of_base in zip(ours, domain_rows, base_rows, strict=True):
         expected[our] = torch.add(expected[our], domain[of_domain].float() - base[of_base].float(), alpha=0.7)
@@ -107,30 +100,12 @@ def test_rows_are_added_where_the_token_is_the_same(monkeypatch, on_disk, stored
 
 
 def test_a_piece_without_a_matching_row_is_the_rankers(monkeypatch):
-    monkeypatch.setattr(_chunks, "PIECE", 8)
+    monkeypatch.setattr(_pieces, "PIECE", 8)
     ranker, domain, base = (values(20, 4, seed=seed) for seed in range(3))
-    rows = Rows(np.array([0, 19]), np.array([5, 6]), np.array([7, 8]))
+    rows = (RowMatch(np.array([0, 19]), np.array([0, 1])), RowMatch(np.array([5, 6]), np.array([7, 8])))
     flat = [InMemory(tensor.reshape(-1)) for tensor in (ranker, domain, base)]
-    made = whole(Sum(flat[0], (Addend(1.0, *flat[1:], rows),), 80, 4, torch.float32)).view(20, 4)
+    made = whole(OutputTensor(flat[0], (Addend(1.0, *flat[1:], *rows),), 80, 4, torch.float32)).view(20, 4)
     assert same_bits(made[1:19], ranker[1:19]) and not torch.equal(made[0], ranker[0])
-
-
-@pytest.mark.parametrize("out", DTYPES)
-def test_a_living_tensor_is_filled_with_the_same_bits(monkeypatch, out):
-    monkeypatch.setattr(_chunks, "PIECE", 100)
-    ranker, domain, base = (values(33, 10, seed=seed) for seed in range(3))
-    wanted = Sum(InMemory(ranker.flatten()), (Addend(0.7, InMemory(domain.flatten()), InMemory(base.flatten())),),
-                 330, 10, torch.float32)
-    live = torch.full((33, 10), 9.0, dtype=out)
-    assert fill(wanted, live, Scratch())
-    assert same_bits(live, torch.add(ranker, domain - base, alpha=0.7).to(out))
-
-
-def test_filling_tells_of_values_that_are_not_finite(monkeypatch):
-    monkeypatch.setattr(_chunks, "PIECE", 100)
-    tensor = values(330)
-    tensor[50] = float("inf")
-    assert not fill(Sum(InMemory(tensor), (), 330, 1, torch.float32), torch.empty(330), Scratch())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -161,4 +136,4 @@ def test_a_file_that_ends_too_early_is_named(tmp_path):
 def test_reads_that_come_in_parts_are_put_together(on_disk, monkeypatch):
     tensor, true = values(1000), os.preadv
     monkeypatch.setattr(os, "preadv", lambda file, buffers, at: true(file, [buffers[0][:100]], at))
-    assert same_bits(whole(Sum(on_disk(tensor), (), 1000, 1, torch.float32)), tensor)
+    assert same_bits(whole(OutputTensor(on_disk(tensor), (), 1000, 1, torch.float32)), tensor)

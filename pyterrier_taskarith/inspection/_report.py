@@ -1,17 +1,18 @@
-"""An inspection as plain text and as HTML."""
-
-from __future__ import annotations
+"""What a merge would do, as plain text and as HTML."""
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pyterrier_taskarith.arithmetic import LayerAlphas
+from pyterrier_taskarith.arithmetic import Alpha, LayerAlphas, MergePlan
+from pyterrier_taskarith.inspection._plot import plot_layers
 
 if TYPE_CHECKING:
-    from pyterrier_taskarith.inspection._inspection import Inspection
+    from matplotlib.figure import Figure
 
 
 def _share(value: float) -> str:
@@ -33,29 +34,75 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def to_text(inspection: Inspection, *, parameters: bool = False) -> str:
-    """Returns the recipe, the plan's summary, a table for each vector, the notes and the warnings."""
-    blocks = [f"Θ' = {inspection.recipe}", f"{inspection.plan.summary()}."]
-    for title, table in _tables(inspection, parameters):
-        blocks.append("\n".join([*filter(None, [title]), *(line.rstrip() for line in _lines(table))]))
-    blocks.append("\n".join(_legend(inspection)))
-    remarks = [*(f"note: {note}" for note in inspection.notes), *(f"! {warning}" for warning in inspection.warnings)]
-    if remarks:
-        blocks.append("\n".join(remarks))
-    return "\n\n".join(blocks)
+@dataclass(frozen=True, repr=False)
+class Inspection:
+    """What a merge would do; prints as a table by layer with notes and warnings below it.
 
+    Attributes:
+        recipe: The sum in one line.
+        plan: What happens to each parameter of Θ_T.
+        alphas: α of each vector.
+        dtype: Of the output; None: Θ_T's own.
+        parameters: One row for each parameter of Θ_T and each vector that is added to it: parameter, layer, shape, why,
+            vector (empty where nothing is added), and the figures of :func:`diagnose`.
+        layers: The figures by layer and vector, in the model's order; the last rows ("all") are over all of them.
+        notes: What of Θ_T is kept and what of the vectors is not used, in words.
+        warnings: What may be wrong, in words.
+    """
 
-def to_html(inspection: Inspection) -> str:
-    """Returns the same as HTML, for a notebook."""
-    blocks = [f"<p>Θ' = {html.escape(inspection.recipe)}<br>{html.escape(inspection.plan.summary())}.</p>"]
-    for title, table in _tables(inspection, parameters=False):
-        blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + table.to_html(index=False))
-    blocks.append(f"<p>{'<br>'.join(map(html.escape, _legend(inspection)))}</p>")
-    remarks = [*(f"Note: {note}" for note in inspection.notes), *inspection.warnings]
-    if remarks:
-        items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
-        blocks.append(f"<ul>{items}</ul>")
-    return "\n".join(blocks)
+    recipe: str
+    plan: MergePlan
+    alphas: Mapping[str, Alpha]
+    dtype: str | None
+    parameters: pd.DataFrame
+    layers: pd.DataFrame
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_text(self, *, parameters: bool = False) -> str:
+        """Returns the report as plain text.
+
+        Args:
+            parameters: Add a table with a row for each parameter.
+        """
+        blocks = [f"Θ' = {self.recipe}", f"{self.plan.summary()}."]
+        for title, table in _tables(self, parameters):
+            blocks.append("\n".join([*filter(None, [title]), *(line.rstrip() for line in _lines(table))]))
+        blocks.append("\n".join(_legend(self)))
+        remarks = [*(f"note: {note}" for note in self.notes), *(f"! {warning}" for warning in self.warnings)]
+        if remarks:
+            blocks.append("\n".join(remarks))
+        return "\n\n".join(blocks)
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Draws ‖τ‖/‖Θ_T‖, cosines and conflicts by layer.
+
+        Args:
+            path: Where to write a PNG, or None.
+
+        Returns:
+            The matplotlib figure, which a notebook shows.
+
+        Raises:
+            MissingPackageError: If matplotlib is not installed.
+        """
+        return plot_layers(self.layers, path=path)
+
+    def _repr_html_(self) -> str:
+        blocks = [f"<p>Θ' = {html.escape(self.recipe)}<br>{html.escape(self.plan.summary())}.</p>"]
+        for title, table in _tables(self, parameters=False):
+            blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + table.to_html(index=False))
+        blocks.append(f"<p>{'<br>'.join(map(html.escape, _legend(self)))}</p>")
+        remarks = [*(f"Note: {note}" for note in self.notes), *self.warnings]
+        if remarks:
+            items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
+            blocks.append(f"<ul>{items}</ul>")
+        return "\n".join(blocks)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    __repr__ = __str__
 
 
 def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, pd.DataFrame]]:
