@@ -328,7 +328,7 @@ def test_scores_that_are_not_finite_are_an_error(triple):
 
 
 def test_a_folder_that_is_no_checkpoint_is_named(tmp_path, triple):
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="is not a checkpoint"):
         TaskArithReranker(tmp_path, triple.domain, triple.base).transform(frame())
 
 
