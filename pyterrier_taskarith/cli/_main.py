@@ -22,9 +22,6 @@ BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
-#: Errors that the user can mend. The last three go when every room raises its own errors.
-USERS = (TaskArithError, OSError, ValueError, RuntimeError, ImportError)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
@@ -66,7 +63,7 @@ def exit_status(program: str, action: Callable[[], None], *, debug: bool = False
         # Else Python complains once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except USERS as error:
+    except (TaskArithError, OSError) as error:
         if debug:
             traceback.print_exc()
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)

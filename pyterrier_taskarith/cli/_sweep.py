@@ -1,8 +1,7 @@
 """``taskarith sweep``: every α and weight for one scoring per α, and the pipeline at the best of them."""
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyterrier_taskarith.cli._development import TuningData, add_development, check_development, development_of
 from pyterrier_taskarith.cli._models import Commands, check_matplotlib
@@ -18,11 +17,7 @@ TIES = ("smallest", "largest")
 
 
 def numbers(text: str) -> list[float]:
-    """Reads numbers between commas.
-
-    Raises:
-        argparse.ArgumentTypeError: If one is none.
-    """
+    """Reads numbers between commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -30,11 +25,7 @@ def numbers(text: str) -> list[float]:
 
 
 def alphas_of(text: str) -> tuple[str, list[float]]:
-    """Reads numbers between commas, for all vectors or, as ``NAME=0,0.3``, for one.
-
-    Raises:
-        argparse.ArgumentTypeError: If one is no number.
-    """
+    """Reads numbers between commas, for all vectors or, as ``NAME=0,0.3``, for one."""
     name, _, values = text.rpartition("=")
     return name.strip(), numbers(values)
 
@@ -80,7 +71,7 @@ def run(given: argparse.Namespace) -> None:
     check_development(given)
     alphas = _alphas(given)
     check_matplotlib(given, "plot", "heat_map")
-    reranker, arguments = reranker_of(given)
+    reranker = reranker_of(given)
     from pyterrier_taskarith.evaluation import plot_grid
     from pyterrier_taskarith.tuning import ALPHAS, NODES, WEIGHTS, plot_alpha, tune
 
@@ -90,7 +81,7 @@ def run(given: argparse.Namespace) -> None:
     tuned = tune(reranker, data.run, data.qrels, alphas=alphas or ALPHAS, weights=given.weights or WEIGHTS,
                  measure=given.measure, order=given.order, prefer=given.prefer, topics=data.topics, resume=given.resume,
                  nodes=NODES if given.nodes == [] else given.nodes)
-    print(report(tuned, data, arguments))
+    print(report(tuned, data))
     if given.csv:
         tuned.evidence.to_csv(given.csv, index=False)
     chosen = (tuned.alpha, tuned.weight)
@@ -102,49 +93,35 @@ def run(given: argparse.Namespace) -> None:
                    levels={"first stage": float(first.iloc[0])} if len(first) else None)
 
 
-def report(tuned: "Tuned", data: TuningData, arguments: Sequence[str]) -> str:
-    """Returns what the command prints: the grid, the best setting, and the pipeline.
-
-    Args:
-        tuned: What was chosen.
-        data: What it was chosen on.
-        arguments: The re-ranker's, as code.
-    """
+def report(tuned: "Tuned", data: TuningData) -> str:
+    """Returns what the command prints: the grid, the best setting, and the pipeline."""
     from pyterrier_taskarith.evaluation import MEAN_TOLERANCE
+    from pyterrier_taskarith.evaluation.tables import Cell, Table, to_text
 
     columns = [column for column in tuned.evidence.columns if column == "alpha" or column.startswith("alpha.")]
     grid = tuned.evidence.pivot(index=columns, columns="weight", values="value")
-    guessed = (tuned.evidence.pivot(index=columns, columns="weight", values="interpolated")
-               if "interpolated" in tuned.evidence.columns else grid != grid)
-    cells = [[f"{value:.4f}{'*' if abs(value - tuned.value) <= MEAN_TOLERANCE else '~' if guess else ' '}"
-              for value, guess in zip(values, guesses, strict=True)]
-             for values, guesses in zip(grid.to_numpy(), guessed.to_numpy(), strict=True)]
-    heads = [f"{weight:g} " for weight in grid.columns]
-    wide = [max(map(len, [head, *(row[column] for row in cells)])) for column, head in enumerate(heads)]
+    guessed = tuned.error is not None
+    guesses = tuned.evidence.pivot(index=columns, columns="weight", values="interpolated") if guessed else grid != grid
+    rows = []
+    for setting, values, marks in zip(grid.index, grid.to_numpy(), guesses.to_numpy(), strict=True):
+        label = ", ".join(f"{alpha:g}" for alpha in (setting if isinstance(setting, tuple) else (setting,)))
+        rows.append((Cell(label), *(
+            Cell(f"{'~' if mark else ''}{value:.4f}", star=abs(value - tuned.value) <= MEAN_TOLERANCE)
+            for value, mark in zip(values, marks, strict=True))))
     names = ", ".join(column.removeprefix("alpha.") if column != "alpha" else "α" for column in columns)
-    settings = [setting if isinstance(setting, tuple) else (setting,) for setting in grid.index]
-    labels = [f"{names} \\ weight", *(", ".join(f"{alpha:g}" for alpha in setting) for setting in settings)]
-    label_wide = max(map(len, labels))
-    lines = ["  ".join([f"{label:<{label_wide}}", *(f"{cell:>{width}}" for cell, width in zip(row, wide, strict=True))])
-             for label, row in zip(labels, [heads, *cells], strict=True)]
+    table = Table((f"{names} \\ weight", *(f"{weight:g}" for weight in grid.columns)), tuple(rows), ())
     return "\n".join([
         f"{tuned.measure} on {data.name}; weight 0 is the first stage alone, 1 the re-ranker alone; * the best"
-        f"{'; ~ interpolated' if tuned.error is not None else ''}:", "",
-        *(line.rstrip() for line in lines), "", f"Chosen: {tuned}.", "", "In your own pipeline:", "",
-        *(f"    {line}" for line in pipeline_code(tuned, data, arguments))])
+        f"{'; ~ interpolated' * guessed}:", "", to_text(table), "", f"Chosen: {tuned}.", "",
+        "In your own pipeline:", "", *(f"    {line}" for line in pipeline_code(tuned, data))])
 
 
-def pipeline_code(tuned: "Tuned", data: TuningData, arguments: Sequence[str]) -> list[str]:
+def pipeline_code(tuned: "Tuned", data: TuningData) -> list[str]:
     """Returns the lines of Python that make the tuned pipeline."""
-    made = ", ".join([*arguments, f"alpha={_code(tuned.alpha)}"])
-    lines = [*data.code, f"r = TaskArithReranker({made})", f"pipeline = first >> Mix(r, weight={_code(tuned.weight)})"]
-    imports = []
-    for module, names in (("pyterrier_taskarith", ("Mix", "TaskArithReranker", "TaskVector")),
-                          ("pyterrier_taskarith.demo", ("demo_models",))):
-        used = [name for name in names if any(f"{name}(" in line or f"{name}." in line for line in lines)]
-        if used:
-            imports.append(f"from {module} import {', '.join(used)}")
-    return imports + lines
+    made = repr(tuned.reranker.copy(text_loader=None))
+    names = ["Mix", "TaskArithReranker", *["TaskVector"] * ("TaskVector" in made)]
+    return [f"from pyterrier_taskarith import {', '.join(names)}", *data.code, f"r = {made}",
+            f"pipeline = first >> Mix(r, weight={tuned.weight!r})"]
 
 
 def _alphas(given: argparse.Namespace) -> list[float] | dict[str, list[float]]:
@@ -159,8 +136,3 @@ def _alphas(given: argparse.Namespace) -> list[float] | dict[str, list[float]]:
     if any(names) and (given.plot or given.heat_map):
         given.parser.error("--plot and --heat-map draw one α, and --alphas NAME=LIST has several; --csv has them all")
     return dict(given.alphas) if any(names) else [value for _, values in given.alphas for value in values]
-
-
-def _code(value: Any) -> str:  # noqa: ANN401
-    """Returns a number with all its digits and no more, or the numbers of several vectors."""
-    return str(value).removesuffix(".0")

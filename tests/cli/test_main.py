@@ -67,7 +67,7 @@ def test_an_error_of_several_lines_becomes_one(printed, models, monkeypatch):
     assert printed("inspect", *models) == (1, "", "taskarith: first second\n")
 
 
-@pytest.mark.parametrize("error", [AssertionError("ours"), KeyError("ours")])
+@pytest.mark.parametrize("error", [AssertionError("ours"), KeyError("ours"), ValueError("ours"), RuntimeError("ours")])
 def test_an_error_of_the_program_shows_its_traceback_and_asks_for_a_report(printed, models, monkeypatch, error):
     def fail(_):
         raise error

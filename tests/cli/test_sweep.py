@@ -1,6 +1,7 @@
 """`taskarith sweep` prints what `tune` finds, and code that makes the tuned pipeline."""
 
 import gzip
+import inspect
 import json
 import re
 from collections import Counter
@@ -168,7 +169,7 @@ def test_nodes_are_passed_on_and_what_is_interpolated_is_marked(printed, models,
         status, out, _ = printed("sweep", *models, *FILES, "--alphas", "0,0.1,0.9", "--weights", "0.4,1", *options)
         assert status == 0 and f"Chosen: {expected}." in out and "* the best; ~ interpolated:" in out
         marked = {(row.alpha, row.weight) for row in expected.evidence.itertuples() if row.interpolated}
-        assert {cell for cell, text in grid_printed(out).items() if text.endswith("~")} == marked != set()
+        assert {cell for cell, text in grid_printed(out).items() if text.startswith("~")} == marked != set()
 
 
 def test_a_sweep_that_is_resumed_scores_only_what_is_missing(printed, models, folder):
@@ -241,7 +242,6 @@ def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (["--alphas", "a=0", "--alphas", "a=1"], "--alphas is given twice: give one LIST, or a NAME=LIST for each vector"),
     (["--alphas", "0", "--alphas", "1"], "--alphas is given twice"),
     (["--alphas", "a=0", "--alphas", "b=1", "--plot", "x.png"], "--plot and --heat-map draw one α"),
-    (["--prediction-tokens", "yes"], "'yes': give two tokens between a comma"),
     (["--alphas", "0,much"], "'0,much': give numbers between commas, such as 0,0.3,0.6"),
 ])
 def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, message):
@@ -303,4 +303,5 @@ def test_the_names_on_the_command_line_are_those_of_the_package():
     assert (_sweep.ORDERS, _sweep.TIES) == (ORDERS, PREFERRED)
     assert set(SCORING["scorer"]["choices"]) == set(SCORERS)
     assert set(SCORING["truncation"]["choices"]) == set(TRUNCATIONS)
+    assert set(SCORING) - {"resident"} < set(inspect.signature(TaskArithReranker).parameters)
     assert len(_main.COMMANDS) == 6
