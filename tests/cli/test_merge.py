@@ -61,7 +61,7 @@ def test_a_model_without_tokenizer_is_said(triple, printed, tmp_path):
                               "--out", tmp_path / "merged")
     assert status == 0
     summary = text.splitlines()[1]
-    assert summary.endswith(f"no tokenizer in Θ_0 {str(copied.base)!r}, so rows are matched by their place.")
+    assert summary.endswith(f"no tokenizer in Θ_0 {str(copied.base)!r}, so rows are matched by their index.")
 
 
 def test_alpha_by_layers_and_sign(triple, models, printed, tmp_path):
