@@ -24,7 +24,7 @@ import pandas as pd
 import pyterrier as pt
 import torch
 import transformers
-import transformers.models.bert.modeling_bert  # noqa: F401 - else each process would import it on its own time
+import transformers.models.bert.modeling_bert
 from ir_measures import nDCG
 
 from benchmarks._peer import PlainReranker

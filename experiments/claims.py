@@ -44,7 +44,7 @@ def every(figures: Figures, pairs: Iterable[tuple[tuple[str, ...], tuple[str, ..
     """Checks every pair of cells; a pair with a missing figure counts for nothing, and all missing for no verdict."""
     wrong, known = [], 0
     for one, other in pairs:
-        ours, theirs = figures.value(*one), figures.value(*other)  # type: ignore[call-arg]
+        ours, theirs = figures.value(*one), figures.value(*other)
         if math.isnan(ours) or math.isnan(theirs):
             continue
         known += 1

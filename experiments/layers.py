@@ -17,6 +17,7 @@ from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import highest
 from pyterrier_taskarith.evaluation.tables import Cell, Table
 
@@ -28,7 +29,8 @@ def layers(bench: Workbench, request: Request) -> list[Section]:
     developments = request.tuning_sets()
     systems = [system for system in request.systems if BIOMEDICAL in system.domains]
     if not systems:
-        raise ValueError(f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
+        raise TaskArithError(
+            f"none of the systems {[system.name for system in request.systems]} has a biomedical model")
     bench.find(systems, [BIOMEDICAL])
     where = {system.name: places(bench, system) for system in systems}
     for system in systems:

@@ -11,6 +11,7 @@ from experiments.paper import BASE, BASELINES, BM25, CELL, DOMAIN, FIXED, RANKER
 from experiments.protocol import ALPHAS, MEASURES, Choice, choose_alpha, choose_lambda, mixed
 from experiments.scoring import Workbench
 from experiments.systems import System
+from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import Comparison, compare
 
 
@@ -60,8 +61,8 @@ class Plan:
                  for system in self.systems]
         found = [(system, datasets) for system, datasets in found if datasets]
         if not found:
-            raise ValueError(f"none of the systems {[system.name for system in self.systems]} has a model adapted to "
-                             f"what the datasets {[dataset.name for dataset in self.datasets]} need")
+            raise TaskArithError(f"none of the systems {[system.name for system in self.systems]} has a model adapted "
+                                 f"to what the datasets {[dataset.name for dataset in self.datasets]} need")
         return found
 
 

@@ -100,4 +100,5 @@ def remarks(table: str) -> list[str]:
 
 @cache
 def _content() -> dict[str, Any]:
-    return json.loads(PRINTED.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(PRINTED.read_text(encoding="utf-8"))
+    return content

@@ -130,7 +130,7 @@ def evaluated(bench: Workbench, dataset: Dataset, runs: Mapping[float, pd.DataFr
 
 def values(bench: Workbench, dataset: Dataset, run: pd.DataFrame, lambdas: Iterable[float]) -> list[float]:
     """Returns nDCG@10 of a run on the development queries, mixed with the first stage, for each λ."""
-    return evaluated(bench, dataset, {1.0: run}, lambdas)["value"].tolist()
+    return [float(value) for value in evaluated(bench, dataset, {1.0: run}, lambdas)["value"]]
 
 
 def mixed(first: pd.DataFrame, run: pd.DataFrame, weight_of_bm25: float) -> pd.DataFrame:

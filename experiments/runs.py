@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from pyterrier_taskarith._files import new_file
 from pyterrier_taskarith.data import read_run
+from pyterrier_taskarith.errors import DataError
 from pyterrier_taskarith.fusion import with_scores
 
 FORMAT = 1
@@ -102,12 +103,12 @@ def run_bytes(run: pd.DataFrame, tag: str) -> bytes:
         tag: The run's name; blanks become "_".
 
     Raises:
-        ValueError: If a qid or docno has a blank in it, which the format cannot hold.
+        DataError: If a qid or docno has a blank in it, which the format cannot hold.
     """
     for column in ("qid", "docno"):
         bad = [value for value in run[column] if not value or _SPACE.search(value)]
         if bad:
-            raise ValueError(f"the run has the {column} {bad[0]!r}: TREC's format has no place for blanks")
+            raise DataError(f"the run has the {column} {bad[0]!r}: TREC's format has no place for blanks")
     order = {qid: place for place, qid in enumerate(run["qid"].drop_duplicates())}
     ranked = with_scores(run[["qid", "docno"]], run["score"])
     ranked = ranked.assign(place=ranked["qid"].map(order)).sort_values(["place", "rank"], kind="stable")
@@ -146,6 +147,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.\-]+", "_", name.lower()).strip("_")
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - what JSON holds
+def _plain(value: Any) -> Any:
     """Returns a value as it comes back from JSON."""
     return json.loads(json.dumps(value, ensure_ascii=False, default=str))

@@ -216,7 +216,9 @@ def z_scores(means: np.ndarray) -> np.ndarray:
     """Returns values over α (the last axis) with mean 0 and standard deviation 1; 0 where α changes nothing."""
     deviation = means.std(axis=-1, keepdims=True)
     flat = deviation <= 1e-12 * np.abs(means).max(axis=-1, keepdims=True)
-    return np.divide(means - means.mean(axis=-1, keepdims=True), deviation, out=np.zeros_like(means), where=~flat)
+    scores: np.ndarray = np.divide(means - means.mean(axis=-1, keepdims=True), deviation, out=np.zeros_like(means),
+                                   where=~flat)
+    return scores
 
 
 def resampled(values: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
@@ -225,4 +227,5 @@ def resampled(values: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
     for each in values.values():
         count = len(each)
         sums += z_scores(random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) @ each / count)
-    return np.asarray(SUGGESTED)[np.argmax(sums, axis=1)]
+    alphas: np.ndarray = np.asarray(SUGGESTED)[np.argmax(sums, axis=1)]
+    return alphas

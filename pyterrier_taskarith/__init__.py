@@ -58,7 +58,7 @@ __all__ = ["Ablation", "AlphaCurve", "Checkpoint", "CheckpointError", "Compariso
            "plot_alpha", "plot_grid", "sweep", "tune", "tune_each", "tune_layers"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -73,7 +73,7 @@ class Configured(pt.Transformer):
         return made
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.configuration() == other.configuration()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.configuration() == other.configuration()
 
     def __hash__(self) -> int:
         return hash((type(self), *(_hash(value) for name, value in self.configuration().items()

@@ -48,7 +48,7 @@ def run_parallel(jobs: Iterable[Callable[[], T]], done: Callable[[T], object] | 
                 if done is not None:
                     with lock:
                         done(made)
-            except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            except BaseException as error:
                 failed.append(error)
 
     threads: list[threading.Thread] = []

@@ -34,7 +34,7 @@ class MergedModel(pt.Artifact):
             raise CheckpointError(f"{path} is not a merged model: it has no {RECORD}, which TaskArithReranker.save and "
                                   "`taskarith merge` write")
 
-    def reranker(self, **options: Any) -> TaskArithReranker:  # noqa: ANN401
+    def reranker(self, **options: Any) -> TaskArithReranker:
         """Returns a re-ranker with the merged weights.
 
         Args:

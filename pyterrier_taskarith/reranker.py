@@ -127,7 +127,7 @@ class TaskArithReranker(Configured):
         self._loaded: list[LoadedModel] = []
 
     @property
-    def alpha(self) -> Any:  # noqa: ANN401
+    def alpha(self) -> Any:
         """The scaling factor α as it was given; a new value takes effect at the next frame with rows.
 
         A number; by layers, a dict with "default"; with several vectors, a number for all or a dict by name.
@@ -137,7 +137,7 @@ class TaskArithReranker(Configured):
         return as_written(self._alpha)
 
     @alpha.setter
-    def alpha(self, value: Any) -> None:  # noqa: ANN401
+    def alpha(self, value: Any) -> None:
         new = read_alpha(value, list(self._vectors_used), by_name=isinstance(self.vectors, dict))
         if not self._vectors_used and new != 1:
             raise ScorerError(f"alpha={value!r}: without a vector α does nothing; leave it out")
@@ -151,14 +151,14 @@ class TaskArithReranker(Configured):
         for model in getattr(self, "_loaded", []):
             model.plan.check_alphas(alphas)
 
-    def get_parameter(self, name: str) -> Any:  # noqa: ANN401
+    def get_parameter(self, name: str) -> Any:
         """Returns an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:
             return as_written(self._alphas()[vector])
         return super().get_parameter(name)
 
-    def set_parameter(self, name: str, value: Any) -> None:  # noqa: ANN401
+    def set_parameter(self, name: str, value: Any) -> None:
         """Sets an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from pyterrier_taskarith.errors import CheckpointError, DataError
+
 PREFIXES = ("bert.", "roberta.", "distilbert.")
 T5_PROMPT = "Query: {query} Document: {text} Relevant:"
 CAUSAL_PROMPT = "Document: {text} Query:"
@@ -68,7 +70,7 @@ class Reference:
         unknown = self._model.load_state_dict(merged, strict=False).missing_keys
         absent = [name for name in unknown if "pooler" not in name and "position_ids" not in name]
         if absent:
-            raise ValueError(f"the reference has no weights for {absent[:3]}")
+            raise CheckpointError(f"the reference has no weights for {absent[:3]}")
 
     @torch.inference_mode()
     def score(self, query: str, text: str) -> float:
@@ -82,7 +84,8 @@ class Reference:
 
     def _embedding(self, text: str) -> torch.Tensor:
         inputs = self._tokenizer(text, truncation=True, max_length=self._length, return_tensors="pt")
-        return self._model(**inputs).last_hidden_state[0].double().mean(dim=0)
+        states: torch.Tensor = self._model(**inputs).last_hidden_state[0]
+        return states.double().mean(dim=0)
 
     def _relevance(self, query: str, text: str) -> float:
         ids = self._tokenizer(T5_PROMPT.format(query=query, text=text), truncation=True, max_length=T5_LENGTH,
@@ -95,7 +98,7 @@ class Reference:
     def _likelihood(self, query: str, text: str) -> float:
         lengths = [len(self._tokenizer(each, add_special_tokens=False)["input_ids"]) for each in (text, query)]
         if lengths[0] > CAUSAL_TEXT or lengths[1] > CAUSAL_QUERY:
-            raise ValueError("the reference does not cut texts")
+            raise DataError("the reference does not cut texts")
         source = CAUSAL_PROMPT.format(text=text)
         ids, start = self._tokenizer(source + query)["input_ids"], len(self._tokenizer(source)["input_ids"])
         logits = self._model(torch.tensor([ids[:-1]])).logits[0].double()

@@ -215,12 +215,13 @@ class SavedDifference:
     @property
     def vocabulary(self) -> Mapping[str, int] | None:
         """Token -> row, kept in the file."""
-        return self._about["vocabulary"]
+        vocabulary: Mapping[str, int] | None = self._about["vocabulary"]
+        return vocabulary
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The configuration of the domain model, kept in the file."""
-        return self._about["config"]
+        return dict(self._about["config"])
 
     @cached_property
     def selections(self) -> tuple[tuple[Layers, ...], ...]:

@@ -221,7 +221,7 @@ class Checkpoint:
         """Token -> row, or None where there is no tokenizer."""
         return read_vocabulary(self.tokenizer_folder)
 
-    def tokenizer(self) -> Any:  # noqa: ANN401 - transformers' tokenizers share no public base in 4.x and 5.x
+    def tokenizer(self) -> Any:
         """Returns the tokenizer, through transformers; code in the folder is never run.
 
         Raises:

@@ -82,7 +82,7 @@ def run(given: argparse.Namespace) -> None:
 
 def report(comparison: "Comparison", form: str, *, table_only: bool = False) -> str:
     """Returns the table, the tests and the conclusion in the first measure, in one of the formats."""
-    table = getattr(comparison, f"to_{form}")(details=not table_only)
+    table: str = getattr(comparison, f"to_{form}")(details=not table_only)
     if table_only:
         return table
     return f"{table}\n\n{_paragraphs()[form](comparison.in_words([str(comparison.means.columns[0])]))}"

@@ -58,7 +58,8 @@ def reranker_of(given: argparse.Namespace) -> "TaskArithReranker":
     if given.cache is not None:
         scoring["cache"] = given.cache or str(default_folder())
     if merge is None:
-        return TaskArithReranker(**demo_models(), **scoring)
+        models = demo_models()
+        return TaskArithReranker(models["ranker"], models["domain"], models["base"], **scoring)
     if set(asked) <= {"ranker", "domain", "base", "layers"}:
         return TaskArithReranker(given.ranker, given.domain, given.base, layers=given.layers, **scoring)
     vectors = {name: TaskVector.of(vector.terms) for name, vector in merge.vectors.items()}

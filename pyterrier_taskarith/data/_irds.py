@@ -94,7 +94,7 @@ def read_irds(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             pd.DataFrame(labels, columns=["qid", "docno", "label"]).drop_duplicates(ignore_index=True))
 
 
-def reference(dataset: str) -> Any:  # noqa: ANN401 - ir_datasets has no type for it
+def reference(dataset: str) -> Any:
     """Returns ir_datasets' object of an id.
 
     Raises:
@@ -132,11 +132,11 @@ def _names() -> list[str]:
     return list(ir_datasets.registry)
 
 
-def _text(document: Any) -> str:  # noqa: ANN401 - a named tuple of the data set's own
+def _text(document: Any) -> str:
     return with_title(getattr(document, "title", "") or "", document.text)
 
 
-def _query(query: Any) -> str:  # noqa: ANN401 - as above
+def _query(query: Any) -> str:
     text = next((value for name in ("text", "query", "title") if (value := getattr(query, name, None))), None)
     if not isinstance(text, str):
         raise DataError(f"The query {query.query_id!r} has no text among {query._fields}.")

@@ -119,7 +119,7 @@ class Comparison:
         return table.sort_values("difference", kind="stable", key=ORDERS[first])
 
     def plot_differences(self, system: str | None = None, measure: str | None = None, *, baseline: str | None = None,
-                         title: str | None = None, path: str | Path | None = None) -> Any:  # noqa: ANN401 - optional
+                         title: str | None = None, path: str | Path | None = None) -> Any:
         """Draws a system's difference to a baseline for every query, as bars from the largest gain to the largest loss.
 
         Args:

@@ -83,7 +83,7 @@ def conclusion(tests: pd.DataFrame, procedure: Procedure, n_queries: int) -> str
             f"confidence interval), {'; '.join(clauses)}.")
 
 
-def _verdict(test: Any, n_queries: int) -> str:  # noqa: ANN401 (a row of DataFrame.itertuples)
+def _verdict(test: Any, n_queries: int) -> str:
     if test.significant:
         return "better" if test.difference > 0 else "worse"
     if n_queries == 1:
@@ -91,7 +91,7 @@ def _verdict(test: Any, n_queries: int) -> str:  # noqa: ANN401 (a row of DataFr
     return "equal" if test.ties == n_queries else "undecided"
 
 
-def _evidence(test: Any, verdict: str) -> str:  # noqa: ANN401 (a row of DataFrame.itertuples)
+def _evidence(test: Any, verdict: str) -> str:
     if verdict == "equal":
         return ""
     if verdict == "untested":

@@ -23,7 +23,7 @@ MOST_WRITTEN = 15
 COLUMNS = ["alpha", "weight", "measure", "value"]
 
 
-def pyplot(what: str) -> Any:  # noqa: ANN401 - matplotlib is optional
+def pyplot(what: str) -> Any:
     """Imports matplotlib.pyplot.
 
     Args:
@@ -40,7 +40,7 @@ def pyplot(what: str) -> Any:  # noqa: ANN401 - matplotlib is optional
     return plt
 
 
-def finished(figure: Any, path: str | Path | None) -> Any:  # noqa: ANN401 - matplotlib is optional
+def finished(figure: Any, path: str | Path | None) -> Any:
     """Writes a figure where asked to, and takes it out of pyplot's hands, else a notebook shows it twice.
 
     Args:
@@ -62,7 +62,7 @@ def finished(figure: Any, path: str | Path | None) -> Any:  # noqa: ANN401 - mat
 
 def plot_differences(differences: pd.Series, *, system: str, baseline: str, measure: str,
                      interval: tuple[float, float, float] | None = None, title: str | None = None,
-                     path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
+                     path: str | Path | None = None) -> Any:
     """Draws the difference of each query, largest gain first, with the mean and its confidence interval.
 
     Args:
@@ -101,7 +101,7 @@ def plot_differences(differences: pd.Series, *, system: str, baseline: str, meas
 
 
 def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tuple[float, float] | None = None,
-              title: str = "", path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
+              title: str = "", path: str | Path | None = None) -> Any:
     """Draws the mean of a measure for every α and weight; the best cell has a frame.
 
     Args:
@@ -152,7 +152,7 @@ def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tup
     return finished(figure, path)
 
 
-def _write(axes: Any, values: np.ndarray) -> None:  # noqa: ANN401 - matplotlib is optional
+def _write(axes: Any, values: np.ndarray) -> None:
     """Writes each value into its cell, dark on bright cells and bright on dark ones."""
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):

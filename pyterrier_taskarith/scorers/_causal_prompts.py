@@ -40,7 +40,7 @@ class Prompts:
     would leave nothing of these tokens is cut as well.
     """
 
-    def __init__(self, prompt: str, tokenizer: Any, tokens: Callable[[str, Sequence[str]], list[np.ndarray]],  # noqa: ANN401
+    def __init__(self, prompt: str, tokenizer: Any, tokens: Callable[[str, Sequence[str]], list[np.ndarray]],
                  truncation: str, max_length: int | None, positions: int) -> None:
         """Learns how long the prompt is and how the tokenizer joins its parts.
 

@@ -138,7 +138,7 @@ def _mask(block: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return mask.masked_fill_(~seen, torch.finfo(dtype).min).unsqueeze(1)
 
 
-def token_log_probabilities(output: Any, hidden: torch.Tensor, picks: np.ndarray,  # noqa: ANN401
+def token_log_probabilities(output: Any, hidden: torch.Tensor, picks: np.ndarray,
                             targets: torch.Tensor) -> torch.Tensor:
     """Returns the log-probability of each target, softmax in float32, without all logits at once.
 

@@ -123,7 +123,7 @@ class CrossEncoder(Scorer):
                 "activation": self.recipe.activation, "prompt": self.recipe.prompt}
 
 
-def read_first_token_only(module: Any) -> bool:  # noqa: ANN401 - one of transformers' sequence classifiers
+def read_first_token_only(module: Any) -> bool:
     """Cuts the last layer to the first token, where that is known to be all that the head reads; the rest is not used.
 
     The part of the layer gets its inputs for that token alone. Parameters and their names stay as they are.

@@ -14,7 +14,7 @@ from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
 
-def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions,  # noqa: ANN401
+def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions,
                  optional: tuple[str, ...] = ()) -> torch.nn.Module:
     """Returns the module of a checkpoint in evaluation mode.
 
@@ -57,7 +57,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
     return module
 
 
-def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, str]:  # noqa: ANN401
+def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, str]:
     """Returns canonical name -> name in the class, for all its parameters.
 
     Asked of the class, because transformers 4 takes no head beside a bare body's names, and transformers 5 does not

@@ -150,7 +150,7 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, longer) if first <= second else (longer, shorter)
 
 
-def pair_template(tokenizer: Any) -> PairTemplate | None:  # noqa: ANN401 - transformers' tokenizers share no public base
+def pair_template(tokenizer: Any) -> PairTemplate | None:
     """Reads the template off a pair that the tokenizer has joined.
 
     Returns:

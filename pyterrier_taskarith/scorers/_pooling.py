@@ -130,7 +130,7 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
                            bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401
+def read_json(path: Path) -> Any:
     """Returns what a JSON file holds; of an absent one, an empty dict.
 
     Raises:

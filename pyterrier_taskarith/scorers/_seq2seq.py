@@ -125,7 +125,7 @@ class Seq2Seq(Scorer):
                 "tokens": self.prediction_tokens, "prompt": self._prompt}
 
 
-def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, *,  # noqa: ANN401
+def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, *,
                scaled: bool) -> torch.Tensor:
     """Returns the logits of a few tokens at the first decoder position.
 
@@ -162,7 +162,7 @@ def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torc
     return nn.functional.linear(hidden, model.lm_head.weight[rows])
 
 
-def _cross(attention: Any, query: torch.Tensor, encoded: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+def _cross(attention: Any, query: torch.Tensor, encoded: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Cross-attention of one position; query (n, d), encoded (n, length, d), bias (n, length) -> (n, d)."""
     heads, width = attention.n_heads, attention.key_value_proj_dim
     asked = attention.q(query).view(-1, heads, width)

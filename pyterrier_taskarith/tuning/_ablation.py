@@ -52,7 +52,7 @@ class Ablation:
     queries: pd.DataFrame
     rest: tuple[str, ...] = ()
 
-    def plot(self, path: str | Path | None = None, *, measure: str | None = None) -> Any:  # noqa: ANN401
+    def plot(self, path: str | Path | None = None, *, measure: str | None = None) -> Any:
         """Draws it; see :func:`plot_ablation`."""
         return plot_ablation(self, measure=measure, path=path)
 
@@ -107,7 +107,7 @@ class Ablation:
 
 
 def plot_ablation(ablation: Ablation, *, measure: str | None = None, title: str = "",
-                  path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
+                  path: str | Path | None = None) -> Any:
     """Plots what each group of layers adds (mode "only") or what is lost without it (mode "without").
 
     Args:

@@ -107,7 +107,7 @@ def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Me
         raise WrongTypeError("of several development sets, give run, qrels and topics each as a dict by the sets' "
                              "names; of one, give frames")
     if not isinstance(run, Mapping):
-        return {"": DevelopmentSet(run, qrels, measures, topics, columns)}  # type: ignore[arg-type]
+        return {"": DevelopmentSet(run, qrels, measures, topics, columns)}
     for name, frames in (("qrels", qrels), ("topics", topics)):
         if isinstance(frames, Mapping) and frames.keys() != run.keys():
             raise DataError(f"run has the development sets {list(run)} and {name} has {list(frames)}: give both for "

@@ -74,7 +74,7 @@ class LayerGroups:
 
         return sorted(range(len(self.groups)), key=height, reverse=True)
 
-    def alpha(self, values: Mapping[str, Sequence[float]]) -> Any:  # noqa: ANN401
+    def alpha(self, values: Mapping[str, Sequence[float]]) -> Any:
         """Returns α as a re-ranker takes it; a number where all values are equal.
 
         Args:

@@ -78,7 +78,7 @@ class TunedLayers:
 
 def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, groups: Groups = "thirds",
                 alphas: Sequence[float] = LAYER_ALPHAS, weight: float = 1.0, measure: str | Measure = "nDCG@10",
-                start: Any = BEST, rounds: int = 3, topics: Frames | None = None,  # noqa: ANN401
+                start: Any = BEST, rounds: int = 3, topics: Frames | None = None,
                 resume: str | Path | None = None, verbose: bool = True) -> TunedLayers:
     """Chooses α for each group of layers by coordinate steps, for the highest mean of a measure.
 
@@ -200,5 +200,5 @@ class _Search:
                                                  *(f"alpha.{label}" for label in labels), "weight", "measure", "value"])
 
 
-def _alpha(parts: LayerGroups, setting: LayerSetting) -> Any:  # noqa: ANN401
+def _alpha(parts: LayerGroups, setting: LayerSetting) -> Any:
     return parts.alpha(dict.fromkeys(parts.vectors, setting))

@@ -19,7 +19,7 @@ RESAMPLES, SEED = 10_000, 42
 def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: tuple[float, ...] | None = None,
                levels: Mapping[str, float] | None = None, chosen: tuple[float, float] | None = None,
                confidence: float = 0.95, interval: str = "t", title: str = "",
-               path: str | Path | None = None) -> Any:  # noqa: ANN401 - matplotlib is optional
+               path: str | Path | None = None) -> Any:
     """Plots a measure against α, one panel a weight: a weak re-ranker alone and its mix differ much in scale.
 
     Where there is a value for each query, a band shows the confidence interval of each mean over queries. It says how
@@ -81,7 +81,7 @@ def plot_alpha(evidence: pd.DataFrame, *, measure: str | None = None, weights: t
     return finished(figure, path)
 
 
-def _band(axes: Any, rows: pd.DataFrame, confidence: float, interval: str) -> None:  # noqa: ANN401
+def _band(axes: Any, rows: pd.DataFrame, confidence: float, interval: str) -> None:
     """Draws the confidence interval of each mean over queries."""
     groups = {alpha: values.to_numpy(dtype=float) for alpha, values in rows.groupby("alpha")["value"]}
     ends = [mean_interval(values, interval=interval, level=confidence, resamples=RESAMPLES, seed=SEED)

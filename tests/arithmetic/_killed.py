@@ -21,7 +21,7 @@ def begin(triple: Path, target: Path) -> int:
             save_merge(Checkpoint(triple / "ranker") + 0.7 * TaskVector(triple / "domain", triple / "base"), target,
                        shard_size="16MB")
             os._exit(0)
-        except BaseException as error:  # noqa: BLE001 - a fork must not run on into the parent's code
+        except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
     return process

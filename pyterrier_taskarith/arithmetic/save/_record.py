@@ -149,13 +149,13 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def _by_name(value: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file that may hold anything
+def _by_name(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     return {f"{entry[2]} of {entry[1]}, {entry[0]}": entry[3] for entry in value or [] if len(entry) == 4}
 
 
-def _weights(inputs: Any) -> list[list[str]]:  # noqa: ANN401
+def _weights(inputs: Any) -> list[list[str]]:
     """Returns role, file name and sha256 of each input, whatever the models and vectors are called."""
     return [[str(role).split(" of ")[0], *rest] for role, _, *rest in inputs or []]
 
