@@ -1,10 +1,12 @@
 """What the tests of the re-ranker share: frames to re-rank, and merged folders made by hand."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
@@ -13,6 +15,9 @@ from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.scorers import SCORE_TOLERANCE
 from testing import Triple, passages, questions
 
+#: With ATEN_CPU_CAPABILITY below AVX-512, PyTorch 2.15's attention in bfloat16 fails on a processor that has it.
+needs_bfloat16 = pytest.mark.skipif(os.environ.get("ATEN_CPU_CAPABILITY", "avx512") != "avx512",
+                                    reason="PyTorch's bfloat16 attention does not run below the processor's capability")
 #: What masked models put before the bare encoder's names.
 PREFIX = "bert."
 

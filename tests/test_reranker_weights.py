@@ -15,7 +15,16 @@ from safetensors.torch import load_file, save_file
 from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith.scorers import _loaded
 from testing import bert_triple, t5_triple
-from tests._reranking import assert_scores_agree, bare_state, by_hand, frame, reference, reranker, with_weights_of
+from tests._reranking import (
+    assert_scores_agree,
+    bare_state,
+    by_hand,
+    frame,
+    needs_bfloat16,
+    reference,
+    reranker,
+    with_weights_of,
+)
 from tests.scorers._reference import t5_scores
 
 
@@ -286,7 +295,9 @@ def test_a_device_that_is_named_is_used(triple):
     assert next(reranker(triple, device="cpu").model.scorer.module.parameters()).device.type == "cpu"
 
 
-@pytest.mark.parametrize(("dtype", "within"), [("bfloat16", 0.05), ("float16", 5e-3)])
+@pytest.mark.parametrize(("dtype", "within"), [
+    pytest.param("bfloat16", 0.05, marks=needs_bfloat16),
+    ("float16", 5e-3)])
 def test_the_dtype_is_the_users(triple, dtype, within):
     r = reranker(triple, dtype=dtype, alpha=0.7)
     exact = scores(reranker(triple, alpha=0.7))

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.scorers import ScorerError, _scorer
 from testing import bert_triple, passages, questions
-from tests._reranking import assert_scores_agree
+from tests._reranking import assert_scores_agree, needs_bfloat16
 from tests.scorers._reference import (
     ODD_TEXTS,
     SPECIAL_TEXTS,
@@ -260,7 +260,8 @@ def test_empty_texts_have_finite_scores(folder):
     assert np.isfinite(scorer_of(folder).score(["", "", "cell"], ["", "cell", ""], "w")).all()
 
 
-@pytest.mark.parametrize(("dtype", "within"), [(torch.bfloat16, 0.05), (torch.float16, 5e-3)])
+@pytest.mark.parametrize(("dtype", "within"), [
+    pytest.param(torch.bfloat16, 0.05, marks=needs_bfloat16), (torch.float16, 5e-3)])
 def test_half_precision_is_near_float32(folder, dtype, within):
     queries, texts = questions(8), passages(8)
     exact = scorer_of(folder).score(queries, texts, "w")

@@ -12,7 +12,7 @@ from pyterrier_taskarith.scorers import _causal_rows as rows_module
 from pyterrier_taskarith.scorers._causal_prompts import Prompt
 from pyterrier_taskarith.scorers._causal_rows import batch_of, pack
 from testing import bert_triple, llama_triple, passages, questions
-from tests._reranking import assert_scores_agree
+from tests._reranking import assert_scores_agree, needs_bfloat16
 from tests.scorers._causal_reference import PROMPT, query_likelihoods
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts, scorer_of
 
@@ -101,6 +101,7 @@ def test_empty_texts_are_scored_and_queries_without_tokens_tie_at_zero(folder):
         assert scorer_of(folder, truncation=truncation).score(["//"], ["cell"], "w").tolist() == [0]
 
 
+@needs_bfloat16
 def test_half_precision_is_near_float32(folder):
     queries, texts = questions(8), passages(8)
     exact = scorer_of(folder).score(queries, texts, "w")

@@ -17,7 +17,7 @@ from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
 from pyterrier_taskarith.scorers._pairs import longest_first, pair_template
 from testing import SAVED_BY, cross_encoder_triple, passages, questions
-from tests._reranking import assert_scores_agree, frame
+from tests._reranking import assert_scores_agree, frame, needs_bfloat16
 from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra"]
@@ -308,6 +308,7 @@ def test_batches_side_by_side_give_the_same_scores(folder):
     assert_scores_agree(four.score(queries, texts, "w"), one.score(queries, texts, "w"))
 
 
+@needs_bfloat16
 def test_half_precision_is_near_float32(any_folder):
     queries, texts = questions(8), passages(8)
     exact = scorer_of(any_folder).score(queries, texts, "w")

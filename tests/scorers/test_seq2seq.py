@@ -14,7 +14,7 @@ from pyterrier_taskarith.families import PUBLISHED_RANKERS, PublishedRanker, pub
 from pyterrier_taskarith.scorers import ScorerError
 from pyterrier_taskarith.scorers._seq2seq import first_step
 from testing import passages, questions, t5_triple
-from tests._reranking import assert_scores_agree
+from tests._reranking import assert_scores_agree, needs_bfloat16
 from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
 
 TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}
@@ -257,6 +257,7 @@ def test_an_option_that_makes_no_prompt_is_refused(folder, options, message):
         scorer_of(folder, **options)
 
 
+@needs_bfloat16
 def test_half_precision_is_near_float32(folder):
     queries, texts = questions(8), passages(8)
     exact = scorer_of(folder).score(queries, texts, "w")
