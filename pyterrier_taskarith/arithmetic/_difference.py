@@ -194,7 +194,8 @@ class SavedDifference:
     def _about(self) -> dict[str, Any]:
         metadata = self._file.metadata()
         if metadata.get("format") != FORMAT:
-            raise MergeError(f"{self.path} is no saved task vector; make one with TaskVector(domain, base).save(path)")
+            raise MergeError(f"{self.path} is not a saved task vector; make one with "
+                             "TaskVector(domain, base).save(path)")
         return {key: json.loads(value) for key, value in metadata.items() if key != "format"}
 
     @property

@@ -98,7 +98,7 @@ def test_saving_replaces_a_file_whole_or_not_at_all(bert, bio, tmp_path, monkeyp
 
 
 def test_what_is_no_saved_vector_is_refused(bert, tmp_path):
-    with pytest.raises(MergeError, match="is no saved task vector"):
+    with pytest.raises(MergeError, match="is not a saved task vector"):
         TaskVector.load(bert.triple.ranker / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors cannot be read"):
         TaskVector.load(tmp_path / "nothing.safetensors")
