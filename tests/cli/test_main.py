@@ -48,7 +48,7 @@ def test_a_wrong_command_line_is_explained_with_its_usage(printed, arguments, me
     (["--alpha", "embeddings=1"], "give the α of all other layers too, as 'default'"),
     (["--alpha", "1", "--alpha", "0-1=1", "--alpha", "1=0"], "twice: in '0-1' and in '1'"),
     (["--alpha", "1", "--alpha", "layers 9=1"], "selects no parameter that is merged"),
-    (["--layers", "first"], "'first' is no layer"),
+    (["--layers", "first"], "'first' is not a layer"),
     (["--layers", "99"], "selects no parameter of Θ_T"),
     (["--csv", "/nowhere/at/all.csv"], "non-existent directory: '/nowhere/at'"),
 ])
