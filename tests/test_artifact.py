@@ -11,7 +11,7 @@ from lz4.frame import LZ4FrameFile
 
 from pyterrier_taskarith import MergedModel
 from testing import bert_triple
-from tests._reranking import frame, reranker
+from tests.reranking import frame, reranker
 
 
 @pytest.fixture(scope="module")

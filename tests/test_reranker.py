@@ -16,7 +16,7 @@ from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, TaskVector
 from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import ScorerError
 from testing import bert_triple, t5_triple
-from tests._reranking import frame, reranker
+from tests.reranking import frame, reranker
 
 NOWHERE = ("nowhere/ranker", "nowhere/domain", "nowhere/base")
 

@@ -19,7 +19,7 @@ from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
 from pyterrier_taskarith._score_cache import ScoreCache
 from pyterrier_taskarith.scorers import _loaded
 from testing import Triple, bert_triple, lora_adapter, t5_triple
-from tests._reranking import assert_scores_agree, frame, reference, reranker
+from tests.reranking import assert_scores_agree, frame, reference, reranker
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith.scorers import _loaded
 from testing import bert_triple, t5_triple
-from tests._reranking import (
+from tests.reranking import (
     assert_scores_agree,
     bare_state,
     by_hand,
@@ -25,7 +25,7 @@ from tests._reranking import (
     reranker,
     with_weights_of,
 )
-from tests.scorers._reference import t5_scores
+from tests.scorers.reference import t5_scores
 
 
 @pytest.fixture(scope="module")

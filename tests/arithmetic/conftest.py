@@ -8,7 +8,7 @@ import torch
 import pyterrier_taskarith
 from pyterrier_taskarith.arithmetic import TaskVector
 from testing import Triple, bert_triple, t5_triple
-from tests.arithmetic._reference import Case
+from tests.arithmetic.reference import Case
 
 DEMO = Path(pyterrier_taskarith.__file__).parent / "demo" / "models"
 MIXED = {"base": torch.float16, "domain": torch.bfloat16, "ranker": torch.float32}

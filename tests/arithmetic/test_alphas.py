@@ -15,8 +15,8 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.arithmetic._alphas import Layers, layers_in_words
 from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
-from tests.arithmetic._modules import differing, module_of, weights_of
-from tests.checkpoints._by_hand import same_bits
+from tests.arithmetic.modules import differing, module_of, weights_of
+from tests.checkpoints.by_hand import same_bits
 
 WRITTEN = {"default": 0.7, "layers 1": 1.0, "embeddings": 0}
 

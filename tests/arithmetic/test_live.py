@@ -9,8 +9,8 @@ import torch
 
 from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._modules import differing, module_of, weights_of
-from tests.checkpoints._by_hand import same_bits
+from tests.arithmetic.modules import differing, module_of, weights_of
+from tests.checkpoints.by_hand import same_bits
 
 WHERE = ["memory", "disk"]
 

@@ -7,8 +7,8 @@ import torch
 from pyterrier_taskarith.arithmetic import LoadedWeights, Merge, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, Trim
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._modules import differing, module_of, weights_of
-from tests.checkpoints._by_hand import same_bits
+from tests.arithmetic.modules import differing, module_of, weights_of
+from tests.checkpoints.by_hand import same_bits
 
 NAME = "encoder.layer.0.output.dense.weight"
 

@@ -10,7 +10,7 @@ from pyterrier_taskarith.arithmetic import MergeError, _pieces
 from pyterrier_taskarith.arithmetic._pieces import Addend, OutputTensor, all_finite
 from pyterrier_taskarith.arithmetic._tensors import InFile, InMemory
 from pyterrier_taskarith.checkpoints import RowMatch
-from tests.checkpoints._by_hand import same_bits
+from tests.checkpoints.by_hand import same_bits
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 

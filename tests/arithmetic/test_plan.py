@@ -7,9 +7,9 @@ import pytest
 from pyterrier_taskarith.arithmetic import Merge, TaskVector, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple, t5_triple
-from tests.arithmetic._folders import changed, copy_of
-from tests.arithmetic._reference import Case
-from tests.checkpoints._by_hand import STRAY, raw
+from tests.arithmetic.folders import changed, copy_of
+from tests.arithmetic.reference import Case
+from tests.checkpoints.by_hand import STRAY, raw
 
 
 def plan_of(case):

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.arithmetic import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._reference import ulps_from_float64
-from tests.checkpoints._by_hand import copied, parameters, raw, rewrite, same_bits
+from tests.arithmetic.reference import ulps_from_float64
+from tests.checkpoints.by_hand import copied, parameters, raw, rewrite, same_bits
 
 ALPHAS = [1.0, 0.7, 0.1, -0.3, 1 / 3, 1.5]
 

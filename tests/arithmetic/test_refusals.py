@@ -9,9 +9,9 @@ from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.arithmetic import LoadedWeights, Merge, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple, t5_triple
-from tests.arithmetic._folders import changed, copy_of, filled, without
-from tests.arithmetic._modules import module_of
-from tests.checkpoints._by_hand import rewrite, rewrite_config
+from tests.arithmetic.folders import changed, copy_of, filled, without
+from tests.arithmetic.modules import module_of
+from tests.checkpoints.by_hand import rewrite, rewrite_config
 
 NAME = "encoder.layer.1.output.dense.weight"
 

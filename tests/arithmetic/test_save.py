@@ -9,9 +9,9 @@ import torch
 from pyterrier_taskarith.arithmetic import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import bert_triple, passages, t5_triple
-from tests.arithmetic._folders import copy_of, files, state
-from tests.arithmetic._reference import Case, merge_of
-from tests.checkpoints._by_hand import (
+from tests.arithmetic.folders import copy_of, files, state
+from tests.arithmetic.reference import Case, merge_of
+from tests.checkpoints.by_hand import (
     hub_cache,
     offline_hub,
     parameters,

@@ -10,9 +10,9 @@ import pytest
 from pyterrier_taskarith.arithmetic import MergeError, TaskVector
 from pyterrier_taskarith.arithmetic.save._save import save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._folders import changed, copy_of, files, state
-from tests.arithmetic._reference import merge_of
-from tests.checkpoints._by_hand import hub_cache, offline_hub, same_bits, sha256
+from tests.arithmetic.folders import changed, copy_of, files, state
+from tests.arithmetic.reference import merge_of
+from tests.checkpoints.by_hand import hub_cache, offline_hub, same_bits, sha256
 
 BIAS = "encoder.layer.0.output.dense.bias"
 

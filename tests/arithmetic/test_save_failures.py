@@ -10,9 +10,9 @@ import pytest
 
 from pyterrier_taskarith.arithmetic import MergeError
 from pyterrier_taskarith.arithmetic.save import _save
-from tests.arithmetic._folders import copy_of, files, filled, reorder_tokens, state, tokens_of
-from tests.arithmetic._reference import Case, merge_of
-from tests.checkpoints._by_hand import copied, parameters, same_bits
+from tests.arithmetic.folders import copy_of, files, filled, reorder_tokens, state, tokens_of
+from tests.arithmetic.reference import Case, merge_of
+from tests.checkpoints.by_hand import copied, parameters, same_bits
 
 
 def differing_weights(folder: Path, case: Case) -> list[str]:

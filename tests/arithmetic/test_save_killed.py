@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import pyterrier_taskarith
-from tests.arithmetic._folders import files
-from tests.checkpoints._by_hand import raw, same_bits
+from tests.arithmetic.folders import files
+from tests.checkpoints.by_hand import raw, same_bits
 
 HERE = Path(pyterrier_taskarith.__file__).parent.parent
 LAYERS, WIDTH = 6, 1024
@@ -29,7 +29,7 @@ class Runs:
     def __init__(self, triple: Path, errors: Path) -> None:
         self.triple = triple
         with errors.open("w") as file:
-            self.server = subprocess.Popen([sys.executable, "-m", "tests.arithmetic._killed", triple], cwd=HERE,
+            self.server = subprocess.Popen([sys.executable, "-m", "tests.arithmetic.killed", triple], cwd=HERE,
                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True)
 
     def _ask(self, command: str, given: object) -> int:

@@ -8,9 +8,9 @@ import torch
 from pyterrier_taskarith.arithmetic import MergeError
 from pyterrier_taskarith.arithmetic.save._save import in_bytes, save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._folders import files
-from tests.arithmetic._reference import merge_of
-from tests.checkpoints._by_hand import raw, same_bits
+from tests.arithmetic.folders import files
+from tests.arithmetic.reference import merge_of
+from tests.checkpoints.by_hand import raw, same_bits
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pyterrier_taskarith.arithmetic import Merge, TaskVector, _stream
 from pyterrier_taskarith.arithmetic._pieces import PIECE
 from pyterrier_taskarith.arithmetic.save import _writer
 from pyterrier_taskarith.checkpoints import Checkpoint
-from tests.arithmetic._folders import copy_of, reorder_tokens, tokens_of
-from tests.arithmetic._reference import merge_of
-from tests.checkpoints._by_hand import parameters, raw, same_bits
+from tests.arithmetic.folders import copy_of, reorder_tokens, tokens_of
+from tests.arithmetic.reference import merge_of
+from tests.checkpoints.by_hand import parameters, raw, same_bits
 
 DTYPES = [None, "float32", "float16", "bfloat16"]
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from pyterrier_taskarith.arithmetic import MergeError, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import bert_triple
-from tests.arithmetic._modules import differing
-from tests.arithmetic._reference import Case, read
-from tests.checkpoints._by_hand import copied, rewrite, same_bits, sha256
+from tests.arithmetic.modules import differing
+from tests.arithmetic.reference import Case, read
+from tests.checkpoints.by_hand import copied, rewrite, same_bits, sha256
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.7, -0.3])

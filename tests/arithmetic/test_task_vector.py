@@ -9,9 +9,9 @@ import torch
 from pyterrier_taskarith.arithmetic import Layers, Merge, MergeError, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple
-from tests.arithmetic._modules import differing
-from tests.arithmetic._reference import Case, read
-from tests.checkpoints._by_hand import copied, rewrite, same_bits
+from tests.arithmetic.modules import differing
+from tests.arithmetic.reference import Case, read
+from tests.checkpoints.by_hand import copied, rewrite, same_bits
 
 
 def scales(vector: TaskVector) -> list[float]:

@@ -6,9 +6,9 @@ import torch
 from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import t5_triple
-from tests.arithmetic._folders import copy_of, reorder_tokens, tokens_of
-from tests.arithmetic._modules import differing, module_of, weights_of
-from tests.checkpoints._by_hand import parameters, raw, rewrite_config, same_bits
+from tests.arithmetic.folders import copy_of, reorder_tokens, tokens_of
+from tests.arithmetic.modules import differing, module_of, weights_of
+from tests.checkpoints.by_hand import parameters, raw, rewrite_config, same_bits
 
 EMBEDDING = "embeddings.word_embeddings.weight"
 ALPHA = 0.7

@@ -3,7 +3,7 @@
 import pytest
 
 from testing import Triple, bert_triple, t5_triple
-from tests.checkpoints._by_hand import offline_hub
+from tests.checkpoints.by_hand import offline_hub
 
 
 @pytest.fixture(autouse=True)

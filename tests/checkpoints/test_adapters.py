@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple, lora_adapter, t5_triple
-from tests.checkpoints._by_hand import copied, raw, rewrite_config, same_bits
+from tests.checkpoints.by_hand import copied, raw, rewrite_config, same_bits
 
 QUERY = "bert.encoder.layer.1.attention.self.query"
 
@@ -141,7 +141,7 @@ def test_added_tokens_come_with_the_adapter_tokenizer_embedding_and_vocabulary_s
 
 
 def test_the_base_is_found_beside_the_adapter_at_a_path_or_by_hub_id(bert, tmp_path, hub, monkeypatch):
-    from tests.checkpoints._by_hand import hub_cache
+    from tests.checkpoints.by_hand import hub_cache
 
     hub_cache(hub, "org/base", bert.base, commit="0" * 40)
     other = bert_triple(tmp_path / "other", seed=1)

@@ -10,7 +10,7 @@ import torch
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from pyterrier_taskarith.errors import MissingPackageError
 from testing import bert_triple, lora_adapter, t5_triple
-from tests.checkpoints._by_hand import copied, raw
+from tests.checkpoints.by_hand import copied, raw
 
 MODULE = "bert.encoder.layer.0.attention.self.query"
 

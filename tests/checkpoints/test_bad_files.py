@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import bert_triple
-from tests.checkpoints._by_hand import copied, raw
+from tests.checkpoints.by_hand import copied, raw
 
 
 class Trap:

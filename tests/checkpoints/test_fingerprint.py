@@ -6,7 +6,7 @@ import os
 from pyterrier_taskarith.checkpoints import Checkpoint, _fingerprint
 from pyterrier_taskarith.checkpoints._fingerprint import file_sha256
 from testing import bert_triple
-from tests.checkpoints._by_hand import copied, hub_cache, rewrite, sha256
+from tests.checkpoints.by_hand import copied, hub_cache, rewrite, sha256
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 

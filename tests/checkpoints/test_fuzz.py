@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from pyterrier_taskarith.checkpoints._readers import BinFile, SafetensorsFile, open_weights
 from testing import lora_adapter
-from tests.checkpoints._by_hand import copied, same_bits
+from tests.checkpoints.by_hand import copied, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 FUZZ = settings(derandomize=True, deadline=None, database=None,

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, TensorLocation
 from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
 from testing import bert_triple
-from tests.checkpoints._by_hand import raw, same_bits
+from tests.checkpoints.by_hand import raw, same_bits
 
 
 def written(path, header, data=b"", length=None):

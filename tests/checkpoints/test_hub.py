@@ -7,8 +7,8 @@ from huggingface_hub import constants, file_download, snapshot_download
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, _hub
 from testing import bert_triple, lora_adapter
-from tests.checkpoints._by_hand import copied, forget_connections, hub_cache, parameters, raw, same_bits
-from tests.checkpoints._stub_hub import stub_hub
+from tests.checkpoints.by_hand import copied, forget_connections, hub_cache, parameters, raw, same_bits
+from tests.checkpoints.stub_hub import stub_hub
 
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 

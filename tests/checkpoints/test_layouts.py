@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from pyterrier_taskarith import TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
 from testing import bert_triple, lora_adapter, t5_triple
-from tests.checkpoints._by_hand import copied, hub_cache, parameters, raw, same_bits
+from tests.checkpoints.by_hand import copied, hub_cache, parameters, raw, same_bits
 
 LAYOUTS = ["safetensors", "sharded", "bin", "sharded_bin"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -14,7 +14,7 @@ from pyterrier_taskarith.checkpoints import (
     ties_embeddings,
 )
 from testing import bert_triple, t5_triple
-from tests.checkpoints._by_hand import STRAY, copied, parameters, raw, rewrite, rewrite_config
+from tests.checkpoints.by_hand import STRAY, copied, parameters, raw, rewrite, rewrite_config
 
 
 @pytest.mark.parametrize(("model_type", "tied", "name", "expected"), [

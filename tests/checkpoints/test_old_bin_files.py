@@ -9,8 +9,8 @@ import torch
 from pyterrier_taskarith import Checkpoint, TaskVector
 from pyterrier_taskarith.checkpoints import _checkpoint
 from testing import bert_triple
-from tests._reranking import frame, reranker
-from tests.checkpoints._by_hand import same_bits
+from tests.checkpoints.by_hand import same_bits
+from tests.reranking import frame, reranker
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sentencepiece import SentencePieceProcessor
 
 from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, match_rows
 from testing import bert_triple, t5_triple
-from tests.checkpoints._by_hand import copied
+from tests.checkpoints.by_hand import copied
 
 TOKENS = [f"t{i}" for i in range(100)]
 

@@ -9,7 +9,7 @@ import pytest
 from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith._score_cache import CachedSetting, ScoreCache
 from testing import passages, questions
-from tests._reranking import assert_scores_agree
+from tests.reranking import assert_scores_agree
 
 
 @pytest.fixture

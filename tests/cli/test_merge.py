@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from pyterrier_taskarith import TaskVector
-from tests.arithmetic._folders import copy_of
-from tests.checkpoints._by_hand import parameters, raw, same_bits
+from tests.arithmetic.folders import copy_of
+from tests.checkpoints.by_hand import parameters, raw, same_bits
 
 ROLES = ("ranker", "domain", "base")
 

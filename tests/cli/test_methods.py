@@ -4,7 +4,7 @@ import pytest
 
 from pyterrier_taskarith import Checkpoint, Merge, TaskVector
 from testing import bert_triple
-from tests.checkpoints._by_hand import raw, same_bits
+from tests.checkpoints.by_hand import raw, same_bits
 
 METHODS = {
     ("--trim", "0.3"): lambda vector: vector.trim(0.3),

@@ -11,7 +11,7 @@ import pytest
 from pyterrier_taskarith import Mix, TaskArithReranker, tune
 from pyterrier_taskarith.data import Texts, _rows, portions
 from testing import bert_triple, llama_triple, passages, t5_triple
-from tests._reranking import assert_scores_agree, frame, reranker
+from tests.reranking import assert_scores_agree, frame, reranker
 
 #: Scores agree to SCORE_TOLERANCE; minmax divides by a query's spread, which may be a tenth.
 MIXED = 1e-5

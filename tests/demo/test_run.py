@@ -13,7 +13,7 @@ from pyterrier_taskarith.demo import demo_models, open_demo, run_demo
 from pyterrier_taskarith.demo._run import BASELINES, FIXED, TUNED, report
 from pyterrier_taskarith.tuning import ALPHAS, WEIGHTS
 from testing import bert_triple, passages, questions
-from tests._reranking import assert_scores_agree
+from tests.reranking import assert_scores_agree
 
 pytestmark = pytest.mark.java
 

@@ -15,7 +15,7 @@ from experiments.rehearsal.small_collections import make_collections
 from experiments.systems import SYSTEMS, Model, System
 from experiments.table1 import table1
 from pyterrier_taskarith import TaskArithReranker
-from tests.experiments._small import overlap
+from tests.experiments.small import overlap
 
 README = Path(__file__).parents[2] / "experiments" / "README.md"
 

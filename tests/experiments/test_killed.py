@@ -13,7 +13,7 @@ import pytest
 from experiments import runs
 from experiments.command import run
 from experiments.table1 import table1
-from tests.experiments._small import overlap, rehearsal
+from tests.experiments.small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3
@@ -55,7 +55,7 @@ def made(folder: Path) -> int:
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, undisturbed):
     chance = random.Random(6)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.experiments._rehearse_small", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.experiments.rehearse_small", str(tmp_path)]
     killed = 0
     for _ in range(KILLS):
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

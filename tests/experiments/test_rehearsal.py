@@ -26,7 +26,7 @@ from experiments.table1 import table1
 from experiments.table3 import table3
 from pyterrier_taskarith import Mix
 from pyterrier_taskarith.data import Collection, Texts
-from tests.experiments._small import overlap, rehearsal
+from tests.experiments.small import overlap, rehearsal
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ["DistilBERT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("T5-base", "Llama-2-7B"))]

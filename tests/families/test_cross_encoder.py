@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from testing import SAVED_BY, cross_encoder_triple, t5_triple
-from tests.families._cases import BUFFER, NO_VECTOR, POOLER, Refused, Row
-from tests.families._changes import (
+from tests.families.cases import BUFFER, NO_VECTOR, POOLER, Refused, Row
+from tests.families.changes import (
     adapter,
     both,
     configured,
@@ -21,7 +21,7 @@ from tests.families._changes import (
     spoilt,
     trapped,
 )
-from tests.families._family import Family
+from tests.families.family import Family
 
 # 5 of the embeddings, 16 of each of 2 layers, the pooler where all three have it; the classifier is the ranker's.
 BODY, ALL = 37, 39

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from testing import bert_triple, t5_triple
-from tests.families._cases import BUFFER, Refused, Row
-from tests.families._changes import (
+from tests.families.cases import BUFFER, Refused, Row
+from tests.families.changes import (
     adapter,
     configured,
     disagreeing,
@@ -18,8 +18,8 @@ from tests.families._changes import (
     spoilt,
     trapped,
 )
-from tests.families._family import Family
-from tests.scorers._reference import sentence_transformers_scores
+from tests.families.family import Family
+from tests.scorers.reference import sentence_transformers_scores
 
 # 4 of the embeddings and 16 of each of 2 layers; none has a pooler.
 ALL = 36

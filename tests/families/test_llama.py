@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from testing import llama_triple, t5_triple
-from tests.families._by_hand import saved_by_hand
-from tests.families._cases import ALPHA, BUFFER, NO_VECTOR, Refused, Row, frame
-from tests.families._changes import adapter, both, configured, lacking, removed, renamed, replaced, spoilt, trapped
-from tests.families._family import Family
-from tests.scorers._causal_reference import query_likelihoods
+from tests.families.by_hand import saved_by_hand
+from tests.families.cases import ALPHA, BUFFER, NO_VECTOR, Refused, Row, frame
+from tests.families.changes import adapter, both, configured, lacking, removed, renamed, replaced, spoilt, trapped
+from tests.families.family import Family
+from tests.scorers.causal_reference import query_likelihoods
 
 # The embedding, 9 of each of 2 layers, the last norm and the output matrix.
 ALL = 21

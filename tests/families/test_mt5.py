@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from testing import t5_triple
-from tests.families._by_hand import SPELLINGS, files
-from tests.families._cases import NO_VECTOR, Refused, Row
-from tests.families._changes import (
+from tests.families.by_hand import SPELLINGS, files
+from tests.families.cases import NO_VECTOR, Refused, Row
+from tests.families.changes import (
     TRAINING_FILES,
     adapter,
     both,
@@ -20,8 +20,8 @@ from tests.families._changes import (
     replaced,
     trapped,
 )
-from tests.families._family import Family
-from tests.families._t5_scores import mt5_scores
+from tests.families.family import Family
+from tests.families.t5_scores import mt5_scores
 
 # The embedding, 20 of the encoder and 30 of the decoder of 2 gated layers, and an output matrix of its own.
 ALL = 52

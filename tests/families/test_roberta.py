@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from testing import bert_triple
-from tests.families._cases import BUFFER, POOLER, Refused, Row
-from tests.families._changes import (
+from tests.families.cases import BUFFER, POOLER, Refused, Row
+from tests.families.changes import (
     adapter,
     configured,
     disagreeing,
@@ -17,8 +17,8 @@ from tests.families._changes import (
     replaced,
     trapped,
 )
-from tests.families._family import Family
-from tests.scorers._reference import sentence_transformers_scores
+from tests.families.family import Family
+from tests.scorers.reference import sentence_transformers_scores
 
 # 5 of the embeddings and 16 of each of 2 layers; the ranker's pooler is kept, and no embedding is made with it.
 ALL = 37

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from testing import bert_triple, t5_triple
-from tests.families._by_hand import STRAY
-from tests.families._cases import UNREAD, Refused, Row
-from tests.families._changes import (
+from tests.families.by_hand import STRAY
+from tests.families.cases import UNREAD, Refused, Row
+from tests.families.changes import (
     adapter,
     both,
     configured,
@@ -20,8 +20,8 @@ from tests.families._changes import (
     spoilt,
     trapped,
 )
-from tests.families._family import Family
-from tests.families._t5_scores import monot5_scores
+from tests.families.family import Family
+from tests.families.t5_scores import monot5_scores
 
 # The embedding, 18 of the encoder and 28 of the decoder of 2 layers; the output matrix is the embedding.
 ALL = 47

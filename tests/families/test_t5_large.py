@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from testing import t5_triple
-from tests.families._by_hand import STRAY
-from tests.families._cases import UNREAD, Refused, Row
-from tests.families._changes import disagreeing, lacking, published, replaced
-from tests.families._family import Family
-from tests.families._t5_scores import monot5_scores
+from tests.families.by_hand import STRAY
+from tests.families.cases import UNREAD, Refused, Row
+from tests.families.changes import disagreeing, lacking, published, replaced
+from tests.families.family import Family
+from tests.families.t5_scores import monot5_scores
 
 # The embedding, 42 of the encoder and 67 of the decoder of 5 layers.
 ALL = 110

@@ -12,9 +12,9 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.inspection import _diagnostics
 from pyterrier_taskarith.inspection._diagnostics import diagnose
 from testing import bert_triple, t5_triple
-from tests.arithmetic._folders import copy_of, filled, reorder_tokens, tokens_of
-from tests.arithmetic._reference import Case
-from tests.checkpoints._by_hand import parameters, raw
+from tests.arithmetic.folders import copy_of, filled, reorder_tokens, tokens_of
+from tests.arithmetic.reference import Case
+from tests.checkpoints.by_hand import parameters, raw
 
 EMBEDDING = "embeddings.word_embeddings.weight"
 QUERY = "encoder.layer.1.attention.self.query.weight"

@@ -10,8 +10,8 @@ from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.inspection import Inspection, inspect_merge
 from pyterrier_taskarith.inspection._diagnostics import diagnose
 from testing import Triple, bert_triple, t5_triple
-from tests.arithmetic._folders import changed, copy_of, filled, reorder_tokens, tokens_of, without
-from tests.checkpoints._by_hand import rewrite
+from tests.arithmetic.folders import changed, copy_of, filled, reorder_tokens, tokens_of, without
+from tests.checkpoints.by_hand import rewrite
 
 EMBEDDING = "embeddings.word_embeddings.weight"
 

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 
-from ._running import EXPERIMENTS, code_cells, committed, execute, nbformat
+from .running import EXPERIMENTS, code_cells, committed, execute, nbformat
 
 
 def refresh(name: str) -> None:

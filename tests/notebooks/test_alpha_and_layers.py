@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ._running import assert_shown, assert_whole, committed, outputs, printed, run
+from .running import assert_shown, assert_whole, committed, outputs, printed, run
 
 NAME = "alpha_and_layers"
 PLOTS = ("inspection.plot(", "plot_alpha(band", "ranks = ", "plot_ablation(only", "plot_ablation(without",

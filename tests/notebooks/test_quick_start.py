@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ._running import assert_shown, assert_whole, committed, outputs, printed, run
+from .running import assert_shown, assert_whole, committed, outputs, printed, run
 
 NAME = "quick_start"
 TABLES = ("first.search(", "rankings = {", "pipeline.search(", "pt.Experiment(", "values = {")

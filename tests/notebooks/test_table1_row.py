@@ -9,7 +9,7 @@ from experiments.paper import BASE, BM25, DOMAIN, FIXED, RANKER, TUNED
 from experiments.paper import printed as of_the_paper
 from experiments.protocol import ALPHAS
 
-from ._running import assert_shown, assert_whole, committed, outputs, printed, run
+from .running import assert_shown, assert_whole, committed, outputs, printed, run
 
 NAME = "table1_row"
 ROWS = (BM25, BASE, DOMAIN, RANKER, FIXED, TUNED)

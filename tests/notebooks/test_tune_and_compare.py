@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ._running import assert_shown, assert_whole, committed, outputs, printed, run
+from .running import assert_shown, assert_whole, committed, outputs, printed, run
 
 NAME = "tune_and_compare"
 PLOTS = ("plot_alpha(best", "plot_alpha(band", "plot_grid(", "plot_differences(")

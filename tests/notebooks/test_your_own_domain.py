@@ -8,7 +8,7 @@ import pytest
 
 from pyterrier_taskarith.cli._main import COMMANDS
 
-from ._running import assert_shown, assert_whole, committed, outputs, printed, run
+from .running import assert_shown, assert_whole, committed, outputs, printed, run
 
 NAME = "your_own_domain"
 PLOTS = ("plot_alpha(best",)

@@ -5,7 +5,7 @@ import pytest
 
 from pyterrier_taskarith import TaskArithReranker
 from testing import t5_triple
-from tests.pipelines._real_text import DEMO, candidates
+from tests.pipelines.real_text import DEMO, candidates
 
 
 @pytest.fixture(scope="session")

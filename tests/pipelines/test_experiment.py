@@ -6,7 +6,7 @@ import pytest
 from ir_measures import AP, P, nDCG
 
 from pyterrier_taskarith import Mix, TaskArithReranker
-from tests.pipelines._real_text import DEMO, candidates, qrels, topics
+from tests.pipelines.real_text import DEMO, candidates, qrels, topics
 
 MEASURES = [nDCG @ 10, P @ 10, AP @ 100]
 

@@ -7,8 +7,8 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
-from tests._reranking import assert_scores_agree
-from tests.pipelines._real_text import DEMO, candidates, qrels, topics
+from tests.pipelines.real_text import DEMO, candidates, qrels, topics
+from tests.reranking import assert_scores_agree
 
 ALPHAS = [round(0.1 * step, 1) for step in range(11)]
 WEIGHTS = [round(0.1 * step, 1) for step in range(11)]

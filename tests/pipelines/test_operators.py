@@ -7,7 +7,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith import MinMax, Mix
-from tests.pipelines._real_text import candidates, topics
+from tests.pipelines.real_text import candidates, topics
 
 
 def by_pair(frame: pd.DataFrame) -> pd.Series:

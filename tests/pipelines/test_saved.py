@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pyterrier_taskarith import TaskArithReranker
-from tests._reranking import assert_scores_agree
-from tests.pipelines._real_text import DEMO, candidates
-from tests.scorers._reference import sentence_transformers_scores, t5_scores
+from tests.pipelines.real_text import DEMO, candidates
+from tests.reranking import assert_scores_agree
+from tests.scorers.reference import sentence_transformers_scores, t5_scores
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from pyterrier_taskarith import MinMax, Mix
 from pyterrier_taskarith.terrier import ensure_java
-from tests.pipelines._real_text import documents, topics
+from tests.pipelines.real_text import documents, topics
 
 pytestmark = pytest.mark.java
 

@@ -5,8 +5,8 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import MinMax, Mix
-from tests.pipelines._real_text import DEMO, candidates, documents, topics
-from tests.scorers._reference import sentence_transformers_scores
+from tests.pipelines.real_text import DEMO, candidates, documents, topics
+from tests.scorers.reference import sentence_transformers_scores
 
 
 class Store:

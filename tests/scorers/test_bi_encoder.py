@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from pyterrier_taskarith.scorers import ScorerError, _scorer
 from testing import bert_triple, passages, questions
-from tests._reranking import assert_scores_agree, needs_bfloat16
-from tests.scorers._reference import (
+from tests.reranking import assert_scores_agree, needs_bfloat16
+from tests.scorers.reference import (
     ODD_TEXTS,
     SPECIAL_TEXTS,
     edit_json,

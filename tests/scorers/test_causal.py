@@ -12,9 +12,9 @@ from pyterrier_taskarith.scorers import _causal_rows as rows_module
 from pyterrier_taskarith.scorers._causal_prompts import Prompt
 from pyterrier_taskarith.scorers._causal_rows import batch_of, pack
 from testing import bert_triple, llama_triple, passages, questions
-from tests._reranking import assert_scores_agree, needs_bfloat16
-from tests.scorers._causal_reference import PROMPT, query_likelihoods
-from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts, scorer_of
+from tests.reranking import assert_scores_agree, needs_bfloat16
+from tests.scorers.causal_reference import PROMPT, query_likelihoods
+from tests.scorers.reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts, scorer_of
 
 TRUNCATIONS = ["keep_prompt", "paper"]
 LONG_QUERY = " ".join(questions(40, seed=8))

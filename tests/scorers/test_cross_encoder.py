@@ -17,8 +17,8 @@ from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
 from pyterrier_taskarith.scorers._pairs import longest_first, pair_template
 from testing import SAVED_BY, cross_encoder_triple, passages, questions
-from tests._reranking import assert_scores_agree, frame, needs_bfloat16
-from tests.scorers._reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
+from tests.reranking import assert_scores_agree, frame, needs_bfloat16
+from tests.scorers.reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
 
 FAMILIES = ["bert", "distilbert", "roberta", "electra"]
 OLD, BETWEEN, NEW = SAVED_BY

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import BiEncoder, Causal, CrossEncoder, ScorerError, Seq2Seq, detect
 from testing import bert_triple, cross_encoder_triple, llama_triple, t5_triple
-from tests.scorers._reference import edit_json, scorer_of
+from tests.scorers.reference import edit_json, scorer_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES
 from testing import bert_triple, cross_encoder_triple, llama_triple, passages, questions, t5_triple
-from tests.scorers._reference import edit_json, scorer_of
+from tests.scorers.reference import edit_json, scorer_of
 
 VALUES = Path(__file__).with_name("golden.json")
 

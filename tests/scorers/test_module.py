@@ -7,7 +7,7 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import ScorerOptions
 from pyterrier_taskarith.scorers._module import build_module
 from testing import bert_triple, llama_triple, t5_triple
-from tests.checkpoints._by_hand import same_bits
+from tests.checkpoints.by_hand import same_bits
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import torch
 from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.scorers import _residence as residence
 from testing import bert_triple
-from tests._reranking import assert_scores_agree
+from tests.reranking import assert_scores_agree
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pyterrier_taskarith.families import PUBLISHED_RANKERS, PublishedRanker, pub
 from pyterrier_taskarith.scorers import ScorerError
 from pyterrier_taskarith.scorers._seq2seq import first_step
 from testing import passages, questions, t5_triple
-from tests._reranking import assert_scores_agree, needs_bfloat16
-from tests.scorers._reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
+from tests.reranking import assert_scores_agree, needs_bfloat16
+from tests.scorers.reference import ODD_TEXTS, SPECIAL_TEXTS, pairs, plain_texts, scorer_of, t5_scores
 
 TOKENS = {"t5": ("▁false", "▁true"), "mt5": ("▁no", "▁yes")}
 

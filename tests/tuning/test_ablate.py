@@ -15,9 +15,9 @@ from scipy import stats
 from pyterrier_taskarith import Ablation, Mix, TaskArithReranker, TaskVector, ablate, plot_ablation
 from pyterrier_taskarith.tuning._ablation import EVERYWHERE, NOWHERE
 from testing import bert_triple, t5_triple
-from tests.arithmetic._reference import Case
-from tests.checkpoints._by_hand import raw, same_bits
-from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.arithmetic.reference import Case
+from tests.checkpoints.by_hand import raw, same_bits
+from tests.tuning.by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
 
 RUN, QRELS = run_and_qrels()
 

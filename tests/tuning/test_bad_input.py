@@ -8,7 +8,7 @@ from ir_measures import nDCG
 from pyterrier_taskarith import TaskArithReranker, sweep, tune
 from pyterrier_taskarith.tuning import tune_each
 from testing import bert_triple
-from tests.tuning._small import brute, small_qrels, small_run
+from tests.tuning.small import brute, small_qrels, small_run
 
 RUN, QRELS = small_run(3), small_qrels()
 TOPICS = RUN[["qid", "query"]].drop_duplicates()

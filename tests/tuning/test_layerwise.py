@@ -8,9 +8,9 @@ from ir_measures import AP
 
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tune_layers
 from testing import bert_triple
-from tests._reranking import assert_scores_agree
-from tests.tuning._by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
-from tests.tuning._small import brute
+from tests.reranking import assert_scores_agree
+from tests.tuning.by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.tuning.small import brute
 from tests.tuning.test_ablate import counted
 
 RUN, QRELS = run_and_qrels()

@@ -11,7 +11,7 @@ from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith.tuning import _nodes
 from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve, kendall, lagrange
 from testing import bert_triple, cross_encoder_triple, llama_triple, t5_triple
-from tests._reranking import frame, reranker
+from tests.reranking import frame, reranker
 
 BI_ENCODERS = {"cosine": {}, "dot": {"similarity": "dot"}, "dot, normalised": {"similarity": "dot", "normalize": True},
                "cosine, normalised": {"normalize": True}}

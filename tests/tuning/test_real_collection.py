@@ -15,8 +15,8 @@ from pyterrier_taskarith.data import read_collection
 from pyterrier_taskarith.demo import demo_models
 from pyterrier_taskarith.terrier import first_stage
 from pyterrier_taskarith.tuning import NODES
-from tests.pipelines import _real_text
-from tests.tuning._small import brute
+from tests.pipelines import real_text
+from tests.tuning.small import brute
 
 ALPHAS, WEIGHTS = [0.0, 0.3, 0.7, 1.0], [0.0, 0.2, 0.5, 1.0]
 SETTINGS = list(itertools.product(ALPHAS, WEIGHTS))
@@ -41,8 +41,8 @@ class Data(NamedTuple):
 def data(request, tmp_path_factory):
     """Thirty judged queries with a first stage's best documents."""
     if request.param == "docstrings":
-        topics = _real_text.topics(30)
-        return Data(topics, _real_text.candidates(30, 15), _real_text.qrels(topics))
+        topics = real_text.topics(30)
+        return Data(topics, real_text.candidates(30, 15), real_text.qrels(topics))
     folder = Path(os.environ["TASKARITH_SHARED"]) / "data" / "collections"
     collection = read_collection(folder / "scifact", development=folder / "scifact_train")
     topics = collection.topics["dev"].head(30)

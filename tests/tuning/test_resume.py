@@ -9,8 +9,8 @@ import pytest
 from pyterrier_taskarith import TaskArithReranker, TaskVector, sweep, tune
 from pyterrier_taskarith.errors import TaskArithError
 from testing import bert_triple
-from tests.tuning._killed import killed_after, settings_in
-from tests.tuning._small import small_qrels, small_run
+from tests.tuning.killed import killed_after, settings_in
+from tests.tuning.small import small_qrels, small_run
 
 ALPHAS, WEIGHTS = [0.0, 0.3, 0.6, 0.9], [0.0, 0.3, 1.0]
 RUN, QRELS = small_run(3), small_qrels()

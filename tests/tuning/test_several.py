@@ -9,7 +9,7 @@ from ir_measures import nDCG
 
 from pyterrier_taskarith import TaskArithReranker, TaskVector, plot_alpha, sweep, tune
 from testing import bert_triple
-from tests.tuning._small import brute, small_qrels, small_run
+from tests.tuning.small import brute, small_qrels, small_run
 
 ALPHAS, WEIGHTS = [0.0, 0.5, 1.0], [0.0, 0.3, 1.0]
 

@@ -6,7 +6,7 @@ from ir_measures import nDCG
 from pyterrier_taskarith import TaskArithReranker, sweep, tune
 from pyterrier_taskarith.tuning import ALPHAS, NODES, AlphaCurve
 from testing import bert_triple
-from tests.tuning._small import brute, small_qrels, small_run
+from tests.tuning.small import brute, small_qrels, small_run
 
 WEIGHTS = [0.0, 0.3, 1.0]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoModelForSeq2SeqLM
 
-from tests.checkpoints._by_hand import raw, same_bits
+from tests.checkpoints.by_hand import raw, same_bits
 
 
 def module_of(ranker: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:

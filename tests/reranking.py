@@ -69,6 +69,6 @@ def with_weights_of(ranker: Path, target: Path, other: Path) -> Path:
 
 def reference(folder: Path, results: pd.DataFrame) -> np.ndarray:
     """Returns sentence-transformers' scores for the rows of a frame."""
-    from tests.scorers._reference import sentence_transformers_scores
+    from tests.scorers.reference import sentence_transformers_scores
 
     return sentence_transformers_scores(folder, results["query"].tolist(), results["text"].tolist())

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from testing import Triple, lora_adapter
-from tests.families._by_hand import files, transformer_of
+from tests.families.by_hand import files, transformer_of
 
 Edit = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 

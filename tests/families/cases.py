@@ -15,8 +15,8 @@ import torch
 
 from pyterrier_taskarith import Checkpoint, TaskArithReranker, TaskVector
 from testing import Triple, passages, questions
-from tests.checkpoints._by_hand import same_bits
-from tests.families._by_hand import (
+from tests.checkpoints.by_hand import same_bits
+from tests.families.by_hand import (
     Spelling,
     files,
     merged,

@@ -1,4 +1,4 @@
-"""Merges as processes that a test may kill or stop: ``python -m tests.arithmetic._killed TRIPLE``.
+"""Merges as processes that a test may kill or stop: ``python -m tests.arithmetic.killed TRIPLE``.
 
 The package is imported once, and each merge is a fork. Reads one command a line, answers with one line: ``begin
 TARGET`` with the process's number, ``end NUMBER``, which waits for it, with its exit status.

@@ -4,7 +4,7 @@ import pandas as pd
 
 from pyterrier_taskarith import TaskArithReranker
 from testing import bert_triple, cross_encoder_triple, llama_triple, t5_triple
-from tests.tuning._small import small_qrels, small_run
+from tests.tuning.small import small_qrels, small_run
 
 #: Family -> how its triple is made, and the layers of the merged parameters that are in no layer and no embedding.
 MAKERS = {

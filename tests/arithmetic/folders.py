@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from testing import Triple
-from tests.checkpoints._by_hand import copied, raw, rewrite, rewrite_config
+from tests.checkpoints.by_hand import copied, raw, rewrite, rewrite_config
 
 #: Parameters of a BERT file with one row a token, by the end of their name.
 BY_TOKEN = ("word_embeddings.weight", "cls.predictions.bias", "cls.predictions.decoder.weight",

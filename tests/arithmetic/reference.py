@@ -14,7 +14,7 @@ import torch
 from pyterrier_taskarith.arithmetic import Merge, TaskVector
 from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import Triple
-from tests.checkpoints._by_hand import parameters
+from tests.checkpoints.by_hand import parameters
 
 Tensors = Mapping[str, torch.Tensor]
 
