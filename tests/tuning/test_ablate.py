@@ -231,7 +231,7 @@ def counted(monkeypatch):
     ({"groups": ["0-1", "1-2"]}, ValueError, r"parameter '.*layer\.1\..*' is in the groups \['0-1', '1-2'\]"),
     ({"groups": ["0-1", "7"]}, ValueError, r"no parameter is merged in the groups \['7'\].*give groups=\['0-1'\]"),
     ({"groups": {"low": "decoder.1"}}, ValueError, r"no parameter is merged in the groups \['low'\]"),
-    ({"groups": ["layer one"]}, ValueError, "'one' is no layer"),
+    ({"groups": ["layer one"]}, ValueError, "'one' is not a layer"),
     ({"groups": {NOWHERE: "0"}}, ValueError, "is the name of a system"),
     ({"weight": 2}, ValueError, "from 0 to 1"),
     ({"measures": "nDCQ"}, ValueError, "nDCQ"),
