@@ -116,7 +116,7 @@ def bert_triple(
 
     Args:
         folder: where `ranker`, `domain` and `base` are made.
-        family: "bert", "distilbert" or "roberta".
+        family: a name in FAMILIES.
         hidden: width; the inner layer is four times as wide.
         layers: number of layers.
         heads: number of attention heads, which divides `hidden`.

@@ -114,14 +114,19 @@ def test_slerp_is_the_point_on_the_great_circle(bert, alpha):
     assert alpha or same_bits(merge.tensor(NAME), bert.ranker[NAME])
 
 
+#: A method -> the vectors that are merged in memory and on disk.
+MERGED = {
+    "trim": lambda bio, other, case: {"v": bio.trim(0.2)},
+    "dare": lambda bio, other, case: {"v": bio.dare(0.5, seed=2)},
+    "ties": lambda bio, other, case: {"v": TaskVector.ties(bio, other, density=0.3)},
+    "slerp": lambda bio, other, case: {"v": TaskVector(case.triple.domain, case.triple.ranker).slerp()},
+    "several": lambda bio, other, case: {"v": bio.without("embeddings"), "w": other.breadcrumbs(0.5, outliers=0.1)},
+}
+
+
 @pytest.mark.parametrize("where", ["memory", "disk"])
-@pytest.mark.parametrize("make", [
-    lambda bio, other, case: {"v": bio.trim(0.2)}, lambda bio, other, case: {"v": bio.dare(0.5, seed=2)},
-    lambda bio, other, case: {"v": TaskVector.ties(bio, other, density=0.3)},
-    lambda bio, other, case: {"v": TaskVector(case.triple.domain, case.triple.ranker).slerp()},
-    lambda bio, other, case: {"v": bio.without("embeddings"), "w": other.breadcrumbs(0.5, outliers=0.1)},
-], ids=["trim", "dare", "ties", "slerp", "several"])
-def test_the_living_module_and_the_files_get_the_same_weights(bert, bio, other, make, where):
+@pytest.mark.parametrize("make", MERGED.values(), ids=MERGED)
+def test_the_loaded_module_and_the_files_get_the_same_weights(bert, bio, other, make, where):
     vectors = make(bio, other, bert)
     weights = LoadedWeights(module_of(bert.triple.ranker), make_plan(Checkpoint(bert.triple.ranker), vectors), where)
     for alpha in (0.7, -0.3):
