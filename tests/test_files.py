@@ -223,6 +223,7 @@ def at_once(count: int, work) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @FORK
 def test_of_several_writers_of_one_folder_one_ends_well_and_the_others_are_told(tmp_path):
     for number in range(15):

@@ -325,6 +325,7 @@ pickle.dump((r, mix, mix.reranker is r, repr(r), out, r.model.scorer.pairs_score
 """
 
 
+@pytest.mark.slow
 def test_another_process_gets_an_equal_reranker_and_the_same_cached_scores(own, tmp_path):
     vectors = {"bio": TaskVector(own.domain, own.base), "twice": 2 * TaskVector(own.domain, own.base)}
     r = TaskArithReranker(own.ranker, vectors=vectors, alpha={"bio": 0.5, "twice": -0.125}, cache=tmp_path / "scores",

@@ -134,6 +134,7 @@ def stopped(runs, tmp_path):
     return process, found[0]
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_that_lives_are_left_alone_and_both_runs_succeed(runs, expected, tmp_path, stopped):
     process, temporary = stopped
     before = sorted(files(temporary))
@@ -146,6 +147,7 @@ def test_the_files_of_a_run_that_lives_are_left_alone_and_both_runs_succeed(runs
     assert all(same_bits(saved[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_removed_by_the_next_run_on_that_target_alone(runs, tmp_path, stopped):
     process, temporary = stopped
     os.kill(process, signal.SIGKILL)

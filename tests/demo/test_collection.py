@@ -349,6 +349,7 @@ def real(tmp_path_factory):
     return collection, rows
 
 
+@pytest.mark.slow
 def test_the_real_collection_is_large_and_has_no_duplicates(real):
     collection, rows = real
     assert collection.documents.count > 4500

@@ -37,13 +37,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("paper")
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.parametrize(("name", "titles"), [
-    pytest.param("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"],
-                 marks=pytest.mark.slow),
+    ("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
     ("table2", ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
-    pytest.param("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"], marks=pytest.mark.slow),
-    pytest.param("layers", ["T5-Large: layers, α = "], marks=pytest.mark.slow),
+    ("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
+    ("layers", ["T5-Large: layers, α = "]),
 ])
 def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, name, titles):
     command = [sys.executable, "-m", f"experiments.{name}", "--rehearse", "--folder", str(folder), "--device", "cpu"]

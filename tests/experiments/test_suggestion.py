@@ -11,6 +11,7 @@ from testing import bert_triple
 WORDS = "river stone garden copper winter lantern harbour meadow thunder violin orchard glacier".split()
 
 
+@pytest.mark.slow
 @pytest.mark.java
 def test_the_recipe_and_its_parts_suggest_an_alpha(tmp_path):
     random = np.random.default_rng(0)

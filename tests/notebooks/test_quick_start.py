@@ -32,6 +32,7 @@ def check(notebook, queries: int, alphas: int) -> None:
     assert len(re.findall(r"<td>0\.\d+</td>", by_alpha)) == alphas
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
 def test_it_runs_on_a_few_queries(tmp_path):

@@ -49,6 +49,7 @@ def best_of(surface: dict[tuple[float, float], float]) -> tuple[float, float]:
     return max(surface, key=lambda setting: surface[setting])
 
 
+@pytest.mark.slow
 def test_eleven_alphas_by_eleven_weights_score_the_collection_eleven_times(first, fresh, surface):
     mix = Mix(fresh)
     pipeline = first >> mix
@@ -149,6 +150,7 @@ def test_folds_are_tuned_on_the_others_and_settings_restored(first, fresh):
         np.testing.assert_allclose(ours, wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_jobs_give_the_same_setting_and_a_tuned_pipeline(first, fresh, surface):
     pytest.importorskip("joblib")
     mix = Mix(fresh)

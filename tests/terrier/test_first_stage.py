@@ -173,6 +173,7 @@ print(first_stage(documents, folder / "index").search("frog")["docno"].tolist())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.java
 def test_processes_at_once_with_one_folder_get_their_own_collections_ranking(tmp_path):
     started = [subprocess.Popen([sys.executable, "-c", AT_ONCE, str(number), str(tmp_path)], text=True,
@@ -260,7 +261,7 @@ def test_texts_are_equal_for_equal_documents_and_survive_pickling():
         (pd.DataFrame({"docno": ["a", "a"], "text": ["x", "y"]}), "'a' occurs more than once"),
         (pd.DataFrame({"docno": ["a", "b"], "text": ["x", None]}), r"1 documents .* \['b'\]"),
         (pd.DataFrame({"docno": ["a", "b"], "text": ["x", np.nan]}), r"1 documents .* \['b'\]"),
-        (pd.DataFrame({"docno": [1], "text": ["x"]}), r"no str, such as \[1\]"),
+        (pd.DataFrame({"docno": [1], "text": ["x"]}), r"not a str, such as \[1\]"),
     ],
 )
 def test_faulty_documents_are_refused(documents, words):

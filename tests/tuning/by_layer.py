@@ -1,6 +1,7 @@
 """Settings of α by layers, written by hand, for re-rankers of every family."""
 
 import pandas as pd
+import pytest
 
 from pyterrier_taskarith import TaskArithReranker
 from testing import bert_triple, cross_encoder_triple, llama_triple, t5_triple
@@ -14,6 +15,8 @@ MAKERS = {
     "t5": lambda folder: t5_triple(folder, layers=2),
     "llama": lambda folder: llama_triple(folder, layers=2),
 }
+#: Parameters of a fixture: the longest are among the slow tests.
+FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name in ("t5", "cross-encoder") else name for name in MAKERS]
 #: Family -> its groups, "layers", in the model's order.
 LAYERS = {
     **dict.fromkeys(("bert", "distilbert", "cross-encoder"), ["embeddings", "0", "1", "2", "3"]),

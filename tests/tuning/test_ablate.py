@@ -17,12 +17,12 @@ from pyterrier_taskarith.tuning._ablation import EVERYWHERE, NOWHERE
 from testing import bert_triple, t5_triple
 from tests.arithmetic.reference import Case
 from tests.checkpoints.by_hand import raw, same_bits
-from tests.tuning.by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.tuning.by_layer import FAMILIES, LAYERS, MAKERS, reranker_of, run_and_qrels
 
 RUN, QRELS = run_and_qrels()
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request, tmp_path_factory):
     return request.param, MAKERS[request.param](tmp_path_factory.mktemp("triple"))
 

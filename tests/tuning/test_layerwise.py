@@ -9,7 +9,7 @@ from ir_measures import AP
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector, line_up, tune_layers
 from testing import bert_triple
 from tests.reranking import assert_scores_agree
-from tests.tuning.by_layer import LAYERS, MAKERS, reranker_of, run_and_qrels
+from tests.tuning.by_layer import FAMILIES, LAYERS, MAKERS, reranker_of, run_and_qrels
 from tests.tuning.small import brute
 from tests.tuning.test_ablate import counted
 
@@ -23,7 +23,7 @@ FROM_THE_TOP = {
 }
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request, tmp_path_factory):
     return request.param, MAKERS[request.param](tmp_path_factory.mktemp("triple"))
 
