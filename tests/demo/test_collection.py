@@ -361,6 +361,7 @@ def test_the_real_collection_is_large_and_has_no_duplicates(real):
     assert not documents["text"].str.contains(r"(?im)^ *see also *\n *-{3,}", regex=True).any()
 
 
+@pytest.mark.slow
 def test_the_real_collections_splits_share_no_query_and_follow_the_hash(real):
     collection, _ = real
     every = [query for topics in collection.topics.values() for query in topics["query"]]
@@ -372,6 +373,7 @@ def test_the_real_collections_splits_share_no_query_and_follow_the_hash(real):
         assert topics["query"].str.findall(r"[A-Za-z0-9]+").str.len().min() >= 3
 
 
+@pytest.mark.slow
 def test_the_real_collections_names_are_what_python_finds_under_them(real):
     _, rows = real
     bare = 0

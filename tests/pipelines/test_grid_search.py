@@ -162,6 +162,7 @@ def test_two_jobs_give_the_same_setting_and_a_tuned_pipeline(first, fresh, surfa
     assert (fresh.alpha, mix.weight) == best_of(few) and value == pytest.approx(max(few.values()), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(first, fresh):
     pytest.importorskip("joblib")
     with pytest.warns(UserWarning, match="parallel.* is experimental"):
