@@ -37,8 +37,9 @@ def start(table, folder):
 
 
 def made(folder):
-    """Returns how many runs a folder has."""
-    return len(list(folder.glob("runs/**/*.json")))
+    """Returns how many runs a folder has; those that are being written are in folders that come and go."""
+    return sum(name.endswith(".json") for at, _, names in os.walk(folder / "runs") if not at.endswith(".tmp")
+               for name in names)
 
 
 def killed(table, folder, chance, runs, kills):
