@@ -1,8 +1,6 @@
 """Which α and which weight: the grid for one scoring per α, the best, α by layers, the curve."""
 
-from pyterrier_taskarith.tuning._ablate import ablate
-from pyterrier_taskarith.tuning._ablation import Ablation, plot_ablation
-from pyterrier_taskarith.tuning._choose import ORDERS, PREFERRED, best_setting
+from pyterrier_taskarith.tuning._ablate import Ablation, ablate, plot_ablation
 from pyterrier_taskarith.tuning._development import DevelopmentSet, aligned
 from pyterrier_taskarith.tuning._groups import layer_groups
 from pyterrier_taskarith.tuning._layerwise import LAYER_ALPHAS, TunedLayers, tune_layers
@@ -10,7 +8,7 @@ from pyterrier_taskarith.tuning._line_up import BASELINES, FIRST_STAGE, FIXED, T
 from pyterrier_taskarith.tuning._nodes import NODES, AlphaCurve, kendall
 from pyterrier_taskarith.tuning._plot import plot_alpha
 from pyterrier_taskarith.tuning._sweep import ALPHAS, WEIGHTS, sweep, sweep_runs
-from pyterrier_taskarith.tuning._tune import Tuned, tune
+from pyterrier_taskarith.tuning._tune import ORDERS, PREFERRED, Tuned, best_setting, tune
 
 __all__ = ["ALPHAS", "Ablation", "AlphaCurve", "BASELINES", "DevelopmentSet", "FIRST_STAGE", "FIXED", "LAYER_ALPHAS",
            "NODES", "ORDERS", "PREFERRED", "TUNED", "Tuned", "TunedLayers", "WEIGHTS", "ablate",

@@ -1,4 +1,4 @@
-"""DevelopmentSet sets: first-stage runs with judgements, ready to be mixed and evaluated many times."""
+"""Development sets: first-stage runs with judgements, ready to be mixed and evaluated many times."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -119,7 +119,7 @@ def developments(run: Frames, qrels: Frames, topics: Frames | None, measures: Me
     for name, frame in run.items():
         try:
             found[name] = DevelopmentSet(frame, qrels[name], measures, topics[name] if topics is not None else None,
-                                      columns)
+                                         columns)
         except DataError as error:
             raise DataError(f"development set {name!r}: {error}") from error
     return found

@@ -15,11 +15,10 @@ from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import MEAN_TOLERANCE, highest
 from pyterrier_taskarith.fusion import Mix
 from pyterrier_taskarith.reranker import TaskArithReranker
-from pyterrier_taskarith.tuning._choose import counted
 from pyterrier_taskarith.tuning._development import Frames, developments
 from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, layer_groups
-from pyterrier_taskarith.tuning._settings import numbers_of
-from pyterrier_taskarith.tuning._sweep import Rows, check_reranker, checked_weights, resuming, scored
+from pyterrier_taskarith.tuning._sweep import Rows, check_reranker, checked_weights, numbers_of, resuming, scored
+from pyterrier_taskarith.tuning._tune import counted
 
 #: Values of α for each group. Fewer than a sweep's: every one costs a scoring for each group, and is one more chance to
 #: fit the development set's noise.

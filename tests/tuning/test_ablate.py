@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from scipy import stats
 
 from pyterrier_taskarith import Ablation, Mix, TaskArithReranker, TaskVector, ablate, plot_ablation
-from pyterrier_taskarith.tuning._ablation import EVERYWHERE, NOWHERE
+from pyterrier_taskarith.tuning._ablate import EVERYWHERE, NOWHERE
 from testing import bert_triple, t5_triple
 from tests.arithmetic.reference import Case
 from tests.checkpoints.by_hand import raw, same_bits
