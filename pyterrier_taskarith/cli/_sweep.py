@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MEASURE = "nDCG@10"
 #: The names that `tune` knows; not imported from it, so that --help need not wait for torch.
 ORDERS = ("joint", "alpha-first")
-TIES = ("smallest", "largest")
+PREFERRED = ("smallest", "largest")
 
 
 def numbers(text: str) -> list[float]:
@@ -52,7 +52,7 @@ def add_to(commands: Commands) -> None:
     grid.add_argument("--order", choices=ORDERS, default=ORDERS[0],
                       help="choose α and weight together, or α by the re-ranker alone and then the weight (the paper's "
                            "order); joint if left out")
-    grid.add_argument("--prefer", choices=TIES, default=TIES[0],
+    grid.add_argument("--prefer", choices=PREFERRED, default=PREFERRED[0],
                       help="of settings with the same value, the one with the smallest or largest |α|, then weight; "
                            "smallest if left out")
     grid.add_argument("--nodes", metavar="LIST", type=numbers, nargs="?", const=[],

@@ -213,8 +213,8 @@ def plot_ablation(ablation: Ablation, *, measure: str | None = None, title: str 
     for axes, (collection, part) in zip(grid[:, 0], panels, strict=True):
         values = part.set_index("group")
         axes.bar(range(len(names)), values.loc[names, "difference"], color="C0", alpha=0.6)
-        for place, name in enumerate(names):
-            axes.plot([place, place], values.loc[name, ["low", "high"]].astype(float), color="black", linewidth=1)
+        for x, name in enumerate(names):
+            axes.plot([x, x], values.loc[name, ["low", "high"]].astype(float), color="black", linewidth=1)
         axes.axhline(0, color="black", linewidth=0.8, label=ablation.reference)
         axes.axhline(values.loc[other, "difference"], color="grey", linestyle="--", linewidth=1, label=other)
         axes.set_ylabel(f"difference in {measure}")
@@ -254,7 +254,7 @@ def _switches(parts: LayerGroups, mode: str) -> dict[str, tuple[float, ...]]:
     count = 1 + len(parts.groups)
     one, other = (1.0, 0.0) if mode == "only" else (0.0, 1.0)
     return {NOWHERE: (0.0,) * count, EVERYWHERE: (1.0,) * count,
-            **{group.label: tuple(one if place == number else other for place in range(count))
+            **{group.label: tuple(one if index == number else other for index in range(count))
                for number, group in enumerate(parts.groups, start=1)}}
 
 

@@ -39,10 +39,10 @@ class Group:
     @property
     def first(self) -> LayerNumber | None:
         """The lowest layer in it, the encoder's before the decoder's; None where it has more than layers."""
-        places = [layer_of(name) for name in self.parameters]
-        if any(number is None for _, number in places):
+        layers = [layer_of(name) for name in self.parameters]
+        if any(number is None for _, number in layers):
             return None
-        lowest = min(places, key=lambda place: (place[0] == "decoder", place[1]))
+        lowest = min(layers, key=lambda layer: (layer[0] == "decoder", layer[1]))
         return lowest[0], int(lowest[1] or 0)
 
 
@@ -67,9 +67,9 @@ class LayerGroups:
 
     @property
     def from_the_top(self) -> list[int]:
-        """Places of the groups, the one whose lowest layer is highest first; those with more than layers last."""
-        def height(place: int) -> tuple[bool, bool, int]:
-            side, number = self.groups[place].first or ("", -1)
+        """Indices of the groups, the one whose lowest layer is highest first; those with more than layers last."""
+        def height(index: int) -> tuple[bool, bool, int]:
+            side, number = self.groups[index].first or ("", -1)
             return number >= 0, side == "decoder", number
 
         return sorted(range(len(self.groups)), key=height, reverse=True)
@@ -80,15 +80,12 @@ class LayerGroups:
         Args:
             values: Vector -> the default α, then one for each group. What a vector is not added to has none.
         """
-        written = {vector: self._by_layers(vector, alphas) for vector, alphas in values.items()}
+        written: dict[str, float | dict[str, float]] = {}
+        for vector, (default, *alphas) in values.items():
+            of_groups = {group.layers.text: alpha for group, alpha in zip(self.groups, alphas, strict=True)
+                         if vector in group.vectors}
+            written[vector] = default if {default} == {default, *alphas} else {DEFAULT: default, **of_groups}
         return written if len(written) > 1 else next(iter(written.values()))
-
-    def _by_layers(self, vector: str, alphas: Sequence[float]) -> float | dict[str, float]:
-        if len(set(alphas)) == 1:
-            return alphas[0]
-        return {DEFAULT: alphas[0], **{group.layers.text: alpha for group, alpha in zip(self.groups, alphas[1:],
-                                                                                        strict=True)
-                                       if vector in group.vectors}}
 
     def values(self, alpha: Alpha) -> tuple[float, ...]:
         """Returns the default α, then the one of each group.

@@ -135,8 +135,8 @@ def tune_layers(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, grou
         began = chosen = search.single() if given is None else search.given(given)
         for number in range(1, rounds + 1):
             before = chosen
-            for place in parts.from_the_top:
-                chosen = search.step(chosen, number, place)
+            for index in parts.from_the_top:
+                chosen = search.step(chosen, number, index)
             if chosen == before:
                 break
     alpha = _alpha(parts, chosen)
@@ -169,11 +169,11 @@ class _Search:
         self._see([setting], 0, "")
         return setting
 
-    def step(self, present: LayerSetting, number: int, place: int) -> LayerSetting:
+    def step(self, present: LayerSetting, number: int, index: int) -> LayerSetting:
         """Returns the best setting that differs in one group's α at most."""
-        group = self._parts.groups[place]
-        others = [(*present[:place + 1], alpha, *present[place + 2:]) for alpha in self._alphas
-                  if alpha != present[place + 1]]
+        group = self._parts.groups[index]
+        others = [(*present[:index + 1], alpha, *present[index + 2:]) for alpha in self._alphas
+                  if alpha != present[index + 1]]
         if not others:
             return present
         self._see(others, number, group.label)

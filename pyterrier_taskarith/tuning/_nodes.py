@@ -101,12 +101,12 @@ class AlphaCurve:
             Kendall's τ between exact and interpolated; queries whose scores are all equal do not count).
         """
         rows = []
-        for place in range(1, len(self.nodes) - 1):
-            others = self.nodes[:place] + self.nodes[place + 1:]
-            exact = self._curve.at(lagrange(self.nodes, self.nodes[place]))
-            guessed = self._curve.at(np.insert(lagrange(others, self.nodes[place]), place, 0.0))
+        for index in range(1, len(self.nodes) - 1):
+            others = self.nodes[:index] + self.nodes[index + 1:]
+            exact = self._curve.at(lagrange(self.nodes, self.nodes[index]))
+            guessed = self._curve.at(np.insert(lagrange(others, self.nodes[index]), index, 0.0))
             off = np.abs(exact.astype(np.float64) - guessed)
-            rows.append((self.nodes[place], off.mean(), off.max(),
+            rows.append((self.nodes[index], off.mean(), off.max(),
                          pd.Series(kendall(self._qids, exact, guessed)).mean()))
         return pd.DataFrame(rows, columns=["node", "mean", "max", "kendall"])
 
@@ -143,7 +143,7 @@ def kendall(qids: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray
         float64 array, one value a query, in the order in which queries first occur.
     """
     rows = pd.Series(np.arange(len(qids))).groupby(qids, sort=False).indices
-    return np.array([kendalltau(left[places], right[places]).statistic for places in rows.values()])
+    return np.array([kendalltau(left[query], right[query]).statistic for query in rows.values()])
 
 
 def _checked(nodes: Sequence[float]) -> tuple[float, ...]:

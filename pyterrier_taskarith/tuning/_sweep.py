@@ -25,7 +25,7 @@ ALPHAS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 WEIGHTS: tuple[float, ...] = tuple(step / 10 for step in range(11))
 #: Values of α as a user gives them: a list, or one for each vector by name.
 Alphas = Sequence[float] | Mapping[str, Sequence[float]]
-#: One setting's rows: what follows α in the sweep's frame.
+#: One setting's rows of a sweep's frame.
 Rows = list[list[Any]]
 
 
@@ -67,7 +67,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
         ValueError: If the grid is empty or repeats a value, a value is out of range, the run repeats a document or
             lacks a column, no query has judgements, or ``resume`` is given with nodes or a cache.
     """
-    grid, weights = checked_grid(reranker, alphas), checked_weights(weights)
+    grid, weights = alpha_grid(reranker, alphas), checked_weights(weights)
     sets = developments(run, qrels, topics, measures, reranker.columns)
     if nodes is not None:
         if grid.names:
@@ -79,8 +79,7 @@ def sweep(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Al
     found: list[list[object]] = []
     with resuming(reranker, resume):
         for setting in pt.tqdm(grid.settings, desc="α", unit="α", disable=not verbose):
-            rows = scored(reranker.copy(alpha=grid.alpha(setting)), sets, weights, perquery)
-            found += [[*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:]] for row in rows]
+            found += scored(reranker.copy(alpha=grid.alpha(setting)), sets, weights, perquery, setting)
     return pd.DataFrame(found, columns=columns(grid, sets, perquery))
 
 
@@ -110,7 +109,7 @@ def sweep_runs(runs: Mapping[float, Frames], run: Frames, qrels: Frames, *, weig
     for (alpha,), stored in zip(grid.settings, runs.values(), strict=True):
         named = stored if isinstance(stored, Mapping) else {"": stored}
         neural = {name: each.normalised(aligned(named[name], each.run)) for name, each in sets.items()}
-        found += [[*row[:-3], alpha, *row[-3:]] for row in rows_of(sets, neural, weights, False)]
+        found += rows_of(sets, neural, weights, False, (alpha,))
     return pd.DataFrame(found, columns=columns(grid, sets, False))
 
 
@@ -164,9 +163,10 @@ def alpha_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
             a setting.
 
     Raises:
-        TypeError: If they are not numbers.
+        TypeError: If they are not numbers, or the re-ranker is not a TaskArithReranker.
         ValueError: If values are missing, repeated or not finite, or the names are not those of the vectors.
     """
+    check_reranker(reranker, "sweep and tune take")
     if not isinstance(alphas, Mapping):
         return AlphaGrid((), tuple((value,) for value in numbers_of(alphas, "alphas")))
     vectors = reranker.vector_names
@@ -195,17 +195,6 @@ def numbers_of(values: Iterable[Any], name: str) -> list[float]:
     if len(set(found)) < len(found) or not np.isfinite(found).all():
         raise TaskArithError(f"{name}={found}: values must be finite and distinct")
     return found
-
-
-def checked_grid(reranker: TaskArithReranker, alphas: Alphas) -> AlphaGrid:
-    """Returns the grid of α for what can be tuned.
-
-    Raises:
-        TypeError: If it is not a TaskArithReranker.
-        ValueError: As :func:`alpha_grid`.
-    """
-    check_reranker(reranker, "sweep and tune take")
-    return alpha_grid(reranker, alphas)
 
 
 def check_reranker(reranker: object, who: str) -> None:
@@ -238,28 +227,28 @@ def columns(grid: AlphaGrid, sets: Mapping[str, DevelopmentSet], perquery: bool)
 
 
 def scored(reranker: TaskArithReranker, sets: Mapping[str, DevelopmentSet], weights: Sequence[float],
-           perquery: bool) -> Rows:
-    """Scores every development set once, and returns :func:`rows_of` it."""
+           perquery: bool, setting: tuple[float, ...] = ()) -> Rows:
+    """Scores every development set once, and returns the rows of :func:`rows_of`."""
     neural = {name: each.normalised(reranker.transform(each.run)["score"]) for name, each in sets.items()}
-    return rows_of(sets, neural, weights, perquery)
+    return rows_of(sets, neural, weights, perquery, setting)
 
 
 def rows_of(sets: Mapping[str, DevelopmentSet], neural: Mapping[str, np.ndarray], weights: Sequence[float],
-            perquery: bool) -> Rows:
-    """Returns one setting's rows, without its α: collection (of several sets), weight, measure, qid, value."""
+            perquery: bool, setting: tuple[float, ...] = ()) -> Rows:
+    """Returns one setting's rows: collection (of several sets), α as given, weight, measure, qid, value."""
     found: Rows = []
     for weight in weights:
         means: dict[str, list[float]] = {}
         for name, each in sets.items():
             if perquery:
-                found += [[*_named(name), weight, label, qid, value]
+                found += [[*_named(name), *setting, weight, label, qid, value]
                           for qid, label, value in each.evaluate_each(weight, neural[name])]
                 continue
             for label, value in each.evaluate(weight, neural[name]):
-                found.append([*_named(name), weight, label, value])
+                found.append([*_named(name), *setting, weight, label, value])
                 means.setdefault(label, []).append(value)
         if "" not in sets:
-            found += [[AVERAGE, weight, label, float(np.mean(values))] for label, values in means.items()]
+            found += [[AVERAGE, *setting, weight, label, float(np.mean(values))] for label, values in means.items()]
     return found
 
 
@@ -276,8 +265,8 @@ def interpolated(grid: AlphaGrid, weights: Sequence[float], sets: Mapping[str, D
         for setting in grid.settings:
             neural = {name: each.normalised(curves[name].scores(setting[0])) for name, each in sets.items()}
             exact = all(setting[0] in curve.nodes for curve in curves.values())
-            for row in rows_of(sets, neural, weights, perquery):
-                yield [*row[:len(row) - 3 - perquery], *setting, *row[len(row) - 3 - perquery:], not exact]
+            for row in rows_of(sets, neural, weights, perquery, setting):
+                yield [*row, not exact]
 
     return pd.DataFrame(list(rows()), columns=[*columns(grid, sets, perquery), "interpolated"])
 

@@ -19,7 +19,7 @@ from pyterrier_taskarith.tuning._sweep import (
     ALPHAS,
     WEIGHTS,
     Alphas,
-    checked_grid,
+    alpha_grid,
     checked_weights,
     interpolated,
     make_curves,
@@ -140,16 +140,14 @@ def tune(reranker: TaskArithReranker, run: Frames, qrels: Frames, *, alphas: Alp
         return _tuned(reranker, best_setting(evidence, weights=weights, order=order, prefer=prefer), evidence, None)
     if resume is not None or isinstance(alphas, Mapping):
         sweep(reranker, run, qrels, alphas=alphas, nodes=nodes, resume=resume, topics=topics)  # says why not
-    grid, sets = checked_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.columns)
+    grid, sets = alpha_grid(reranker, alphas), developments(run, qrels, topics, measure, reranker.columns)
     curves = make_curves(reranker, sets, nodes, verbose)
     evidence = interpolated(grid, asked, sets, curves, False)
     alpha = float(best_setting(evidence, weights=weights, order=order, prefer=prefer)["alpha"])
     if not all(alpha in curve.nodes for curve in curves.values()):
-        exact = reranker.copy(alpha=alpha)
-        rows = scored(exact, sets, asked, False)
-        places = evidence.index[evidence["alpha"] == alpha]
-        evidence.loc[places, "value"] = [row[-1] for row in rows]
-        evidence.loc[places, "interpolated"] = False
+        rows = scored(reranker.copy(alpha=alpha), sets, asked, False)
+        evidence.loc[evidence["alpha"] == alpha, "value"] = [row[-1] for row in rows]
+        evidence.loc[evidence["alpha"] == alpha, "interpolated"] = False
     errors = pd.concat([curve.error if name == "" else curve.error.assign(collection=name)
                         for name, curve in curves.items()], ignore_index=True)
     chosen = best_setting(evidence, alphas=[alpha], weights=weights, order=order, prefer=prefer)

@@ -300,7 +300,7 @@ def test_one_alpha_over_equal_first_stage_scores_is_the_reranker_alone(printed, 
 
 
 def test_the_names_on_the_command_line_are_those_of_the_package():
-    assert (_sweep.ORDERS, _sweep.TIES) == (ORDERS, PREFERRED)
+    assert (_sweep.ORDERS, _sweep.PREFERRED) == (ORDERS, PREFERRED)
     assert set(SCORING["scorer"]["choices"]) == set(SCORERS)
     assert set(SCORING["truncation"]["choices"]) == set(TRUNCATIONS)
     assert set(SCORING) - {"resident"} < set(inspect.signature(TaskArithReranker).parameters)
