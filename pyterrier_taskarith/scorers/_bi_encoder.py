@@ -13,7 +13,7 @@ from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad, run_batches
 from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES, read_recipe
+from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES, read_recipe
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 #: For embeddings.

@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.scorers._pooling import TRANSFORMER_CONFIGS, read_json
+from pyterrier_taskarith.scorers._recipes import TRANSFORMER_CONFIGS, read_json
 
 logger = logging.getLogger("pyterrier_taskarith")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyterrier_taskarith.scorers._pooling import POOLINGS, SIMILARITIES
+from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES
 from testing import bert_triple, cross_encoder_triple, llama_triple, passages, questions, t5_triple
 from tests.scorers.reference import edit_json, scorer_of
 
