@@ -7,10 +7,9 @@ from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
 from pyterrier_taskarith.scorers._detect import SCORERS, detect, make_scorer
 from pyterrier_taskarith.scorers._loaded import LoadedModel, LoadOptions, shared_model
-from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._module import quiet
 from pyterrier_taskarith.scorers._residence import Residence
-from pyterrier_taskarith.scorers._scorer import SCORE_TOLERANCE, TRUNCATIONS, Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import SCORE_TOLERANCE, TRUNCATIONS, Memo, Scorer, ScorerOptions, digest
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 
 __all__ = ["BiEncoder", "CachedScores", "Causal", "CrossEncoder", "LoadOptions", "LoadedModel", "Memo",

@@ -18,16 +18,6 @@ CPU_TOKENS, GPU_TOKENS = 2048, 32768
 MAX_WORKERS = 8
 
 
-def default_budget(device: torch.device) -> int:
-    """Returns the token budget for a device."""
-    return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
-
-
-def default_workers(device: torch.device) -> int:
-    """Returns how many batches to compute side by side on a device."""
-    return min(MAX_WORKERS, torch.get_num_threads()) if device.type == "cpu" else 1
-
-
 def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[np.ndarray]:
     """Yields int64 arrays of positions: sorted by length, longest first, rows × longest row ≤ budget.
 
@@ -75,7 +65,7 @@ def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray]
     """
     sizes, left = np.asarray(lengths, dtype=np.int64), np.arange(len(lengths))
     with pt.tqdm(total=len(lengths), desc=label, unit=unit, leave=False, delay=1,
-              disable=None if verbose and len(lengths) else True) as bar:
+                 disable=None if verbose and len(lengths) else True) as bar:
         def run(batch: np.ndarray) -> np.ndarray:
             step(batch)
             return batch

@@ -10,11 +10,10 @@ from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.scorers._batches import pad, run_batches
-from pyterrier_taskarith.scorers._memo import Memo, digest
+from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES, read_recipe
-from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
 
 #: For embeddings.
 MEMO_BYTES = 32 * 2**20
@@ -50,11 +49,7 @@ class BiEncoder(Scorer):
         Raises:
             ScorerError: If more are asked for than the model has positions, or fewer than the special tokens.
         """
-        embeddings = getattr(self.module, "embeddings", None)
-        # RoBERTa's and MPNet's positions start after the padding's.
-        unused = getattr(embeddings, "padding_idx", None)
-        positions = int(self.checkpoint.config.get("max_position_embeddings", 512)) - (
-            0 if unused is None else int(unused) + 1)
+        positions = self._usable(int(self.checkpoint.config.get("max_position_embeddings", 512)))
         special = self.tokenizer.num_special_tokens_to_add()
         if asked is not None and not special < asked <= positions:
             raise ScorerError(f"max_length={asked}: {self.checkpoint.source} has {positions} positions, and "
@@ -123,8 +118,7 @@ class BiEncoder(Scorer):
                 known[new[position]] = embedding
                 self._embeddings.put(keys[new[position]], embedding, embedding.nbytes)
 
-        self.budget = run_batches([len(row) for row in tokens], self.budget, step, workers=self.workers,
-                                  verbose=self.options.verbose, label=f"embedding ({kind})")
+        self._run([len(row) for row in tokens], step, f"embedding ({kind})", "texts")
         return np.stack(known) if known else np.empty((0, 0), dtype=np.float32)  # type: ignore[arg-type]
 
     @torch.inference_mode()

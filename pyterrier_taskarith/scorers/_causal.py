@@ -1,6 +1,7 @@
 """Causal language models as rankers: how likely the query is after the document (RankingGPT)."""
 
 import math
+import re
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -9,14 +10,19 @@ import torch
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import types_scored_by
-from pyterrier_taskarith.scorers._batches import run_batches
-from pyterrier_taskarith.scorers._causal_prompts import Prompts
-from pyterrier_taskarith.scorers._causal_rows import Row, batch_of, pack, token_log_probabilities
+from pyterrier_taskarith.scorers._causal_rows import Prompt, Row, batch_of, pack, token_log_probabilities
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 
 #: Attention implementations that take a mask of (batch, 1, length, length).
 _MASKABLE = ("sdpa", "eager")
+#: Tokens of a document and of a query in the paper's evaluation.
+PAPER_DOCUMENT, PAPER_QUERY = 256, 128
+#: Tokens of prompt, document and query together in RankingGPT's evaluation, and how many it keeps free.
+LENGTH, SPARE = 512, 10
+#: The padding token that RankingGPT adds to its tokenizers, and what it writes for it in a text.
+PAD = ("[PAD]", "PAD")
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
 class Causal(Scorer):
@@ -24,6 +30,11 @@ class Causal(Scorer):
 
     As RankingGPT (Zhang et al., 2023) does: https://github.com/Alibaba-NLP/RankingGPT. The mean over no tokens is not
     defined; for a query that has none the score is 0, the log-probability of saying nothing, and all texts tie.
+
+    Truncation "paper": a document of 256 tokens and a query of 128, each cut, decoded and encoded again, as the paper's
+    evaluation does. "keep_prompt": as in RankingGPT's own evaluation, the document has what prompt and query leave of
+    512 tokens (or ``max_length``) less 10; it too is decoded and encoded again. Beyond RankingGPT, a query that would
+    leave nothing of these tokens is cut as well.
 
     Attributes:
         tokens_computed: How many tokens went through the model so far, without padding.
@@ -48,17 +59,39 @@ class Causal(Scorer):
                               f"likelihood; {', '.join(types_scored_by('causal'))} are")
         module = build_module(checkpoint, AutoModelForCausalLM, options)
         super().__init__(checkpoint, module, options)
-        positions = int(checkpoint.config.get("max_position_embeddings", 2048))
-        self.prompts = Prompts(family.prompt, self.tokenizer, self.tokens, options.truncation, options.max_length,
-                               positions)
-        self.tokens_computed = 0
+        self._prompt, self.truncation, self.tokens_computed = family.prompt, options.truncation, 0
+        first = self.tokenizer("x")["input_ids"][:1]
+        self._begin = first if first == [self.tokenizer.bos_token_id] else []
+        self._lead_text, self._lead = self._find_lead()
+        self.max_length, self._room, self._longest_query = self._lengths(options.max_length)
         window = getattr(self.module.config, "sliding_window", None)
         maskable = self.module.config._attn_implementation in _MASKABLE
         self._longest_shared = (window or math.inf) if maskable else 0
 
+    def _lengths(self, asked: int | None) -> tuple[int | None, int, int]:
+        """Returns the most tokens of prompt, document and query together, of a document, and of a query.
+
+        Raises:
+            ScorerError: If ``max_length`` is given to the paper's truncation, or does not suit prompt or model.
+        """
+        if self.truncation == "paper":
+            if asked is not None:
+                raise ScorerError(f"max_length={asked} has no effect with truncation='paper', which reads "
+                                  f"{PAPER_DOCUMENT} tokens of a text and {PAPER_QUERY} of a query; leave it out")
+            return None, PAPER_DOCUMENT, PAPER_QUERY
+        positions = int(self.checkpoint.config.get("max_position_embeddings", 2048))
+        max_length = asked or min(LENGTH, positions)
+        # As RankingGPT does, of the prompt as it is written there.
+        length = len(self._begin) + len(self._ids([self._prompt.format(text="{doc}")])[0])
+        room = max_length - length - SPARE - len(self._begin)
+        if room < 1 or max_length > positions:
+            raise ScorerError(f"max_length={max_length}: the prompt takes {length} tokens, {SPARE} are kept free, "
+                              f"and the model has {positions} positions")
+        return max_length, room, room
+
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the mean log-probability of each query's tokens after its text; see :class:`Scorer`."""
-        rows = pack(self.prompts.ids(queries, texts), self._longest_shared)
+        rows = pack(self.prompts(queries, texts), self._longest_shared)
         scores = np.zeros(len(texts), dtype=np.float32)
         # Apart, because rows with one query need no mask: what comes after a token never changes it.
         for some in ([row for row in rows if len(row.tails) == 1], [row for row in rows if len(row.tails) > 1]):
@@ -66,11 +99,48 @@ class Causal(Scorer):
                 chosen = [some[position] for position in batch]
                 scores[[index for row in chosen for index in row.indices]] = self._forward(chosen)
 
-            self.budget = run_batches([len(row) for row in some], self.budget, step, workers=self.workers,
-                                      verbose=self.options.verbose, label="scoring", unit="documents")
+            self._run([len(row) for row in some], step, unit="documents")
         self.pairs_scored += len(texts)
         self.tokens_computed += sum(map(len, rows))
         return scores
+
+    def prompts(self, queries: Sequence[str], texts: Sequence[str]) -> list[Prompt]:
+        """Returns the prompt of each pair."""
+        asked, read = self.tokens("query", queries), self.tokens("text", texts)
+        rooms = [self._room_beside(query) for query in asked]
+        # A text that fits is the same for every query.
+        kinds = ["source" if len(text) <= room else f"source/{room}" for text, room in zip(read, rooms, strict=True)]
+        sources = self._of_kinds(kinds, texts)
+        tails = self.tokens("tail", queries)
+        unsure = [index for index, source in enumerate(sources) if not self._ends_apart(source)]
+        wholes = self.tokens("whole", [self._prompt.format(text=self._cut(read[index], rooms[index]))
+                                       + self._shown(queries[index], asked[index]) for index in unsure])
+        whole = dict(zip(unsure, wholes, strict=True))
+        return [Prompt(whole[index] if index in whole else
+                       np.concatenate([source[:len(source) - len(self._lead)], tails[index]]), len(source))
+                for index, source in enumerate(sources)]
+
+    def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
+        """Returns token ids of texts.
+
+        Args:
+            kind: "query" or "text": of these alone, no longer than is ever read. "source": of ``Document: {text}
+                Query:``; "source/n": with the text cut to n tokens. "tail": of ``Query:{query}``. "whole": of a prompt.
+            texts: What to tokenise.
+        """
+        name, _, room = kind.partition("/")
+        if name == "query":
+            return self._ids([text.replace(*PAD) for text in texts], self._longest_query + 1)
+        if name == "text":
+            return self._ids(texts, self._room)
+        if name == "tail":
+            texts = [self._lead_text + self._shown(text, ids)
+                     for text, ids in zip(texts, self.tokens("query", texts), strict=True)]
+            return self._ids(texts)
+        if name == "source":
+            longest = int(room or self._room)
+            texts = [self._prompt.format(text=self._cut(ids, longest)) for ids in self.tokens("text", texts)]
+        return [[*self._begin, *ids] for ids in self._ids(texts)]
 
     @torch.inference_mode()
     def _forward(self, rows: list[Row]) -> np.ndarray:
@@ -83,10 +153,74 @@ class Causal(Scorer):
         counts = [len(tail) for row in rows for tail in row.tails]
         return np.bincount(batch.owners, found.cpu().numpy()) / counts
 
-    def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
-        return self.prompts.tokenise(kind, texts)
+    def _room_beside(self, query: np.ndarray) -> int:
+        """Returns how many tokens of a document go with a query."""
+        return self._room if self.max_length is None else max(0, self._room - len(query))
+
+    def _of_kinds(self, kinds: list[str], texts: Sequence[str]) -> list[np.ndarray]:
+        indices: dict[str, list[int]] = {}
+        for index, kind in enumerate(kinds):
+            indices.setdefault(kind, []).append(index)
+        found: dict[int, np.ndarray] = {}
+        for kind, here in indices.items():
+            found.update(zip(here, self.tokens(kind, [texts[index] for index in here]), strict=True))
+        return [found[index] for index in range(len(kinds))]
+
+    def _cut(self, ids: np.ndarray, count: int) -> str:
+        """Returns the text of the first tokens.
+
+        Each byte of a character that is cut in two becomes a mark, as in sentencepiece, which RankingGPT decodes with;
+        transformers' fast decoder would make marks of the whole characters before it, too.
+        """
+        kept = ids[:count].tolist()
+        loose = _loose_bytes(self.tokenizer.convert_ids_to_tokens(kept[-3:]))
+        text: str = self.tokenizer.decode(kept[:len(kept) - loose]) + "\ufffd" * loose
+        return text.replace(*PAD)
+
+    def _shown(self, query: str, ids: np.ndarray) -> str:
+        """Returns a query as it stands in the prompt."""
+        if self.max_length is None or len(ids) > self._longest_query:
+            return self._cut(ids, self._longest_query)
+        return query.replace(*PAD)
+
+    def _find_lead(self) -> tuple[str, list[int]]:
+        """Returns what the query's part begins with, and its ids; none where parts cannot be tokenised apart."""
+        whole, document = self._ids([self._prompt.format(text="x"), "Document: x"])
+        for text in ("Query:", " Query:"):  # sentencepiece puts a space before every text, byte-level BPE does not
+            lead = self._ids([text])[0]
+            if lead and whole == document + lead:
+                return text, lead
+        return " Query:", []
+
+    def _ends_apart(self, source: np.ndarray) -> bool:
+        """Returns whether a query changes no token of its document.
+
+        No piece reaches over a space unless it is all spaces. So what follows ``Query:`` matters for its own word
+        alone, unless the document's own end joins with the space before it; then the whole prompt is tokenised.
+        """
+        count = len(self._lead)
+        return bool(count) and source[-count:].tolist() == self._lead
+
+    def _ids(self, texts: list[str], limit: int | None = None) -> list[list[int]]:
+        if not texts:
+            return []
+        found: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, truncation=limit is not None,
+                                                max_length=limit)["input_ids"]
+        return found
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides a score beside the weights."""
-        return {**super().facts, **self.prompts.facts}
+        return {**super().facts, "truncation": self.truncation, "max_length": self.max_length, "prompt": self._prompt}
+
+
+def _loose_bytes(pieces: list[str]) -> int:
+    """Returns how many pieces at the end, "<0xE6>" and the like, begin a character of UTF-8 and do not finish it."""
+    for count, piece in enumerate(reversed(pieces), start=1):
+        found = _BYTE.fullmatch(piece)
+        byte = int(found[1], 16) if found else 0
+        if byte < 0x80:
+            return 0
+        if byte >= 0xC0:  # the first of as many bytes as it has leading ones
+            return count if 8 - (byte ^ 0xFF).bit_length() > count else 0
+    return 0

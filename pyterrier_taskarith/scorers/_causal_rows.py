@@ -7,12 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyterrier_taskarith.scorers._causal_prompts import Prompt
-
 #: A row with several queries has at most this many tokens, or twice its document's: attention grows with the square.
 SHARED_TOKENS = 1024
 #: Logits computed at once: 32 MB in float32.
 LOGITS = 2**23
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of a pair.
+
+    Attributes:
+        ids: int32, document and query.
+        start: Where the query's tokens begin: after as many as ``Document: {text} Query:`` has alone.
+    """
+
+    ids: np.ndarray
+    start: int
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
-"""Cross-encoders: query and text read together by an encoder with a classification head."""
+"""Cross-encoders: query and text read together by an encoder with a classification head.
+
+Pairs are joined as the tokenizer joins them, but from the token ids of each text alone.
+"""
 
 import inspect
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,10 +15,78 @@ import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.scorers._batches import pad, run_batches
+from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._pairs import ACTIVATIONS, JoinedPairs, Pairs, Row, pair_template, read_pair_recipe
+from pyterrier_taskarith.scorers._recipes import ACTIVATIONS, read_pair_recipe
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+
+#: One input: token ids, and token types or None where the tokenizer gives none; 1-d integer arrays of equal length.
+Row = tuple[np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """What a tokenizer puts around two texts, and which token types it gives.
+
+    Attributes:
+        special: Token ids before, between and after the texts.
+        types: Token type of each of the five parts (before, first text, between, second text, after), or None.
+        cut_left: Whether a text that is too long loses its first tokens instead of its last.
+    """
+
+    special: tuple[np.ndarray, np.ndarray, np.ndarray]
+    types: tuple[int, ...] | None
+    cut_left: bool
+
+    def join(self, first: np.ndarray, second: np.ndarray, kept: tuple[int, int]) -> Row:
+        """Returns the pair, with as many tokens of both texts as are kept."""
+        first, second = self._cut(first, kept[0]), self._cut(second, kept[1])
+        before, between, after = self.special
+        parts = (before, first, between, second, after)
+        return np.concatenate(parts), None if self.types is None else np.repeat(
+            self.types, [len(part) for part in parts])
+
+    def _cut(self, ids: np.ndarray, count: int) -> np.ndarray:
+        return ids[len(ids) - count:] if self.cut_left else ids[:count]
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """Returns how many tokens of two texts are kept: the longer one is cut first, as the tokenizers library does.
+
+    Where both must be cut to half of an odd room, the longer one keeps one more; the second, if they are as long.
+    """
+    if first + second <= room:
+        return first, second
+    shorter = min(first, second)
+    longer = max(shorter, room - shorter)
+    if shorter + longer > room:
+        shorter, longer = room // 2, room - room // 2
+    return (shorter, longer) if first <= second else (longer, shorter)
+
+
+def pair_template(tokenizer: Any) -> PairTemplate | None:
+    """Reads the template off a pair that the tokenizer has joined.
+
+    Returns:
+        None where the pair does not show it: the tokenizer is slow, or does more than to put tokens around the texts.
+    """
+    if not tokenizer.is_fast:
+        return None
+    joined = tokenizer("a", "b")
+    of, ids = joined.sequence_ids(0), np.asarray(joined["input_ids"], dtype=np.int32)
+    indices = [[index for index, text in enumerate(of) if text == number] for number in (0, 1)]
+    if not all(indices):
+        return None
+    bounds = [0, *(bound for found in indices for bound in (found[0], found[-1] + 1)), len(of)]
+    parts = [slice(*pair) for pair in pairwise(bounds)]
+    types = None
+    if "token_type_ids" in joined:
+        types = tuple((joined["token_type_ids"][part] or [0])[0] for part in parts)
+    template = PairTemplate((ids[parts[0]], ids[parts[2]], ids[parts[4]]), types, tokenizer.truncation_side == "left")
+    apart = [np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32) for text in "ab"]
+    rejoined, given = template.join(apart[0], apart[1], (len(apart[0]), len(apart[1])))
+    same = rejoined.tolist() == ids.tolist() and (given is None or given.tolist() == joined["token_type_ids"])
+    return template if same else None
 
 
 class CrossEncoder(Scorer):
@@ -52,9 +125,7 @@ class CrossEncoder(Scorer):
             ScorerError: If more are asked for than the model has positions, or no more than the special tokens.
         """
         positions = int(getattr(self.module.config, "max_position_embeddings", -1))
-        # RoBERTa's and MPNet's positions start after the padding's. -1 is XLNet's way to say any length.
-        unused = getattr(getattr(self.module.base_model, "embeddings", None), "padding_idx", None)
-        usable = sys.maxsize if positions == -1 else positions - (0 if unused is None else int(unused) + 1)
+        usable = sys.maxsize if positions == -1 else self._usable(positions)  # XLNet's -1 means any length
         stated = self.recipe.max_length or int(self.tokenizer.model_max_length)
         limit, special = stated if asked is None else asked, self.tokenizer.num_special_tokens_to_add(pair=True)
         if limit <= special or (asked is not None and asked > usable):
@@ -64,39 +135,52 @@ class CrossEncoder(Scorer):
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the score of each pair; see :class:`Scorer`."""
-        pairs = self.pairs(queries, texts)
+        lengths, pair = self.pairs(queries, texts)
         scores = np.empty(len(texts), dtype=np.float32)
 
         def step(batch: np.ndarray) -> None:
-            scores[batch] = self._forward([pairs[int(index)] for index in batch])
+            scores[batch] = self._forward([pair(int(index)) for index in batch])
 
-        self.budget = run_batches(pairs.lengths, self.budget, step, workers=self.workers,
-                                  verbose=self.options.verbose, label="scoring", unit="pairs")
+        self._run(lengths, step)
         self.pairs_scored += len(texts)
         return scores
 
-    def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> Pairs | JoinedPairs:
-        """Returns each query with the text of the same index, joined and cut exactly as the tokenizer does it."""
+    def pairs(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[list[int], Callable[[int], Row]]:
+        """Joins each query with the text of the same index, cut exactly as the tokenizer does it.
+
+        Returns:
+            The number of tokens of each pair, special ones included, and a function that returns the pair of an index;
+            it joins them when it is called, so that many pairs take little memory.
+        """
         if self.template is None:
-            return self._joined(queries, texts)
-        first, second = self.tokens("query", queries), self.tokens("text", texts)
-        # Of two texts that each fill an odd room, the longer one keeps one token more; which it is they no longer show.
+            rows = self._joined(queries, texts)
+            return [len(ids) for ids, _ in rows], rows.__getitem__
+        template, first, second = self.template, self.tokens("query", queries), self.tokens("text", texts)
+        # Of two texts that each fill an odd room, the longer one keeps one token more; cut, they do not show which is.
         unclear = [index for index, both in enumerate(zip(first, second, strict=True))
                    if self.room % 2 and min(map(len, both)) >= self.room]
-        return Pairs(self.template, first, second, self.room, {
-            index: (self._count(self.recipe.prompt + queries[index]), self._count(texts[index])) for index in unclear})
+        counts = {index: (self._count(self.recipe.prompt + queries[index]), self._count(texts[index]))
+                  for index in unclear}
+
+        def join(index: int) -> Row:
+            lengths = counts.get(index, (len(first[index]), len(second[index])))
+            return template.join(first[index], second[index], longest_first(*lengths, self.room))
+
+        special = sum(map(len, template.special))
+        return [special + min(len(one) + len(other), self.room) for one, other in zip(first, second, strict=True)], join
 
     def _count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def _joined(self, queries: Sequence[str], texts: Sequence[str]) -> JoinedPairs:
+    def _joined(self, queries: Sequence[str], texts: Sequence[str]) -> list[Row]:
+        """Returns pairs that the tokenizer itself has joined."""
         if not texts:
-            return JoinedPairs([])
+            return []
         rows = self.tokenizer([self.recipe.prompt + query for query in queries], list(texts),
                               truncation="longest_first", max_length=self.max_length)
         types = rows.get("token_type_ids", [None] * len(texts))
-        return JoinedPairs([(np.asarray(ids, dtype=np.int32), None if given is None else np.asarray(given))
-                            for ids, given in zip(rows["input_ids"], types, strict=True)])
+        return [(np.asarray(ids, dtype=np.int32), None if given is None else np.asarray(given))
+                for ids, given in zip(rows["input_ids"], types, strict=True)]
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         if kind == "query":

@@ -1,14 +1,13 @@
 """Which scorer a ranker needs, from its configuration."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
+from pyterrier_taskarith.scorers._recipes import module_kinds
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
 
@@ -26,7 +25,7 @@ def detect(checkpoint: Checkpoint) -> str:
     Raises:
         ScorerError: If they do not say.
     """
-    modules, model_type = _modules(checkpoint.located.root), checkpoint.config["model_type"]
+    modules, model_type = module_kinds(checkpoint.located.root), checkpoint.config["model_type"]
     if "Pooling" in modules:
         return "bi-encoder"
     if any(str(name).endswith("ForSequenceClassification") for name in checkpoint.config.get("architectures") or ()):
@@ -40,14 +39,6 @@ def detect(checkpoint: Checkpoint) -> str:
                       f"so how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
                       "('bi-encoder' then means mean pooling and cosine). Is it really the ranker, Θ_T? The order is "
                       "ranker, domain, base")
-
-
-def _modules(root: Path) -> list[str]:
-    """Returns the kinds of module that a sentence-transformers folder lists; none for another folder."""
-    path = root / "modules.json"
-    if not path.is_file():
-        return []
-    return [str(module["type"]).rsplit(".", 1)[-1] for module in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def make_scorer(checkpoint: Checkpoint, name: str, options: ScorerOptions) -> Scorer:

@@ -31,9 +31,8 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError, WrongTypeError
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
-from pyterrier_taskarith.scorers._memo import Memo, digest
 from pyterrier_taskarith.scorers._residence import choose_residence
-from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
 
 #: For scores; some 160,000.
 MEMO_BYTES = 48 * 2**20

@@ -1,23 +1,27 @@
-"""Sentence embeddings from token embeddings, as sentence-transformers' modules declare them."""
+"""What a sentence-transformers folder states: how embeddings are pooled and compared, and how pairs are scored."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 
-from pyterrier_taskarith.checkpoints import CheckpointError, open_weights
+from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, open_weights
 from pyterrier_taskarith.errors import ScorerError
+
+logger = logging.getLogger("pyterrier_taskarith")
 
 #: Keys of the older 1_Pooling/config.json, in the order in which several are concatenated.
 _OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
              "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
              "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken"}
 #: Names that sentence-transformers has given to the transformer's own settings, by preference.
-TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
+_TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
     "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
 
 
@@ -34,26 +38,21 @@ def _max(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return hidden.masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(1)
 
 
-def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    weights = mask.unsqueeze(-1).float()
-    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9)
-
-
-def _mean_sqrt(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    weights = mask.unsqueeze(-1).float()
-    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9).sqrt()
+def _mean(hidden: torch.Tensor, weights: torch.Tensor, *, root: bool = False) -> torch.Tensor:
+    """Averages over the length; ``root`` divides by the square root of the sum of weights instead of the sum."""
+    weights = weights.unsqueeze(-1).float()
+    total = weights.sum(1).clamp(min=1e-9)
+    return (hidden * weights).sum(1, dtype=torch.float32) / (total.sqrt() if root else total)
 
 
 def _weighted_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32)
-    weights = (mask * positions).unsqueeze(-1)
-    return (hidden * weights).sum(1, dtype=torch.float32) / weights.sum(1).clamp(min=1e-9)
+    return _mean(hidden, mask * torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.float32))
 
 
 #: Pooling mode -> (hidden (n, length, d), mask (n, length)) -> (n, d).
 POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cls": _cls, "max": _max, "mean": _mean, "mean_sqrt_len_tokens": _mean_sqrt, "weightedmean": _weighted_mean,
-    "lasttoken": _last}
+    "cls": _cls, "max": _max, "mean": _mean, "mean_sqrt_len_tokens": partial(_mean, root=True),
+    "weightedmean": _weighted_mean, "lasttoken": _last}
 
 #: Similarity -> (queries (n, d), texts (n, d)) -> (n,); distances are negated, so that higher is better.
 SIMILARITIES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -62,6 +61,16 @@ SIMILARITIES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = 
     "euclidean": lambda queries, texts: -(queries - texts).norm(dim=-1),
     "manhattan": lambda queries, texts: -(queries - texts).abs().sum(-1),
 }
+
+#: Last part of an activation's path in torch -> (n, labels) logits -> (n, labels).
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "Identity": lambda logits: logits, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "ReLU": torch.relu,
+    "LogSigmoid": functional.logsigmoid, "Softplus": functional.softplus,
+    "Softmax": lambda logits: logits.softmax(-1), "LogSoftmax": lambda logits: logits.log_softmax(-1)}
+#: Labels -> the activation of a folder that states none.
+_DEFAULTS = {1: "Sigmoid", 2: "Identity"}
+#: Settings of the Transformer module that change how it reads a pair.
+_READING = ("do_lower_case", "processing_kwargs", "config_args", "config_kwargs")
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
     if similarity not in SIMILARITIES:
         raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
                           f"{', '.join(SIMILARITIES)} are")
-    transformer: dict[str, Any] = next(filter(None, (read_json(weights / name) for name in TRANSFORMER_CONFIGS)), {})
+    transformer = _transformer_settings(weights)
     return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
                            bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
 
@@ -142,6 +151,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON ({error})") from error
+
+
+def module_kinds(root: Path) -> list[str]:
+    """Returns the kinds of module that a sentence-transformers folder lists; none for another folder."""
+    return [str(module["type"]).rsplit(".", 1)[-1] for module in read_json(root / "modules.json")]
+
+
+def _transformer_settings(weights: Path) -> dict[str, Any]:
+    return next(filter(None, (read_json(weights / name) for name in _TRANSFORMER_CONFIGS)), {})
 
 
 def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
@@ -176,3 +194,79 @@ def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch
     state = {name: file.tensor(name).float().to(device) for file in open_weights(folder) for name in file.shapes()}
     weight, bias = state["linear.weight"], state.get("linear.bias")
     return lambda embeddings: activate(functional.linear(embeddings, weight, bias))
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """What decides a score beside the model and its tokenizer.
+
+    Attributes:
+        activation: Name in :data:`ACTIVATIONS`, applied to the logits.
+        max_length: Tokens of a pair where sentence-transformers' own settings state them; None: the tokenizer does.
+        prompt: Put before the query.
+    """
+
+    activation: str
+    max_length: int | None = None
+    prompt: str = ""
+
+
+def read_pair_recipe(checkpoint: Checkpoint, labels: int) -> PairRecipe:
+    """Reads what ``CrossEncoder`` of sentence-transformers reads (5.7 and 6.2).
+
+    Args:
+        checkpoint: A folder of transformers, of sentence-transformers before 5.4 (with the activation in
+            ``config.json``), or of a newer one (with ``modules.json``; such a folder of another kind of model is read
+            as one of transformers).
+        labels: 1 or 2.
+
+    Raises:
+        ScorerError: If modules, settings or the activation are not supported; nothing is assumed.
+    """
+    root, config = checkpoint.located.root, checkpoint.config
+    about = read_json(root / "config_sentence_transformers.json") if (root / "modules.json").is_file() else {}
+    own = about if about.get("model_type") == "CrossEncoder" else {}
+    old = config.get("sentence_transformers") or {}
+    stated = [own.get("activation_fn"), old["activation_fn"] if "activation_fn" in old else
+              config.get("sbert_ce_default_activation_function")]
+    prompts, default = own.get("prompts") or {}, own.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ScorerError(f"{root / 'config_sentence_transformers.json'}: the default prompt {default!r} is not one "
+                          f"of its prompts ({', '.join(prompts) or 'it has none'})")
+    return PairRecipe(_activation(stated, labels, checkpoint.source), _stated_length(checkpoint) if own else None,
+                      prompts.get(default) or "")
+
+
+def _activation(stated: Sequence[str | None], labels: int, source: str) -> str:
+    """Returns the first activation whose path lies in torch, else the default."""
+    for path in filter(None, stated):
+        if not path.startswith("torch."):
+            logger.warning("%s: its activation %r would be code from elsewhere, which is never run: as in "
+                           "sentence-transformers, the default takes its place", source, path)
+            continue
+        name = path.rsplit(".", 1)[-1]
+        if name not in ACTIVATIONS:
+            raise ScorerError(f"{source}: the activation {path!r} is not supported; {', '.join(ACTIVATIONS)} are")
+        return name
+    return _DEFAULTS[labels]
+
+
+def _stated_length(checkpoint: Checkpoint) -> int | None:
+    """Returns the length that the Transformer module states, or None.
+
+    Raises:
+        ScorerError: If scores come from more than that one module, or it reads pairs in a way of its own.
+    """
+    root, weights = checkpoint.located.root, checkpoint.located.weights
+    kinds = module_kinds(root)
+    settings = _transformer_settings(weights)
+    task = settings.get("transformer_task", "feature-extraction")
+    if kinds != ["Transformer"] or task != "sequence-classification":
+        raise ScorerError(f"{root / 'modules.json'}: only a cross-encoder of one Transformer with the task "
+                          f"'sequence-classification' is supported; this one is {', '.join(kinds)}, with {task!r}")
+    reading = {**settings.get("tokenizer_args", {}), **settings.get("processor_kwargs", {})}
+    length = reading.pop("model_max_length", settings.get("max_seq_length"))
+    others = [*filter(settings.get, _READING), *reading]
+    if others:
+        raise ScorerError(f"{weights}: the settings {', '.join(others)} of sentence-transformers are not supported")
+    return None if length is None else int(length)

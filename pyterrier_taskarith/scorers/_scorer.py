@@ -1,15 +1,17 @@
-"""The base class of scorers, and their options."""
+"""The base class of scorers, their options, and the bounded memory in which they keep what they computed."""
 
-from collections.abc import Hashable, Sequence
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.scorers._batches import default_budget, default_workers
-from pyterrier_taskarith.scorers._memo import Memo, digest
+from pyterrier_taskarith.scorers._batches import CPU_TOKENS, GPU_TOKENS, MAX_WORKERS, run_batches
 
 #: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
 #: The same computation on the same batch gives the same bits.
@@ -20,6 +22,60 @@ MEMO_BYTES = 32 * 2**20
 TOKENISED_AT_ONCE = 1024
 #: Ways to cut a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
+
+Value = TypeVar("Value")
+
+
+def digest(text: str) -> bytes:
+    """Returns 16 bytes that stand for a text in a key, so that a memo does not keep the text itself."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Memo(Generic[Value]):
+    """Key -> value, as long as the values' bytes fit."""
+
+    def __init__(self, max_bytes: int, entry_overhead: int = 370) -> None:
+        """Makes an empty memo.
+
+        Args:
+            max_bytes: What all entries together may take.
+            entry_overhead: Bytes counted for an entry beside ``size`` (key, node, object headers); measured.
+        """
+        self.max_bytes, self.entry_overhead = max_bytes, entry_overhead
+        self._entries: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Value | None:
+        """Returns the value and marks it as used, or None."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: Hashable, value: Value, size: int) -> None:
+        """Keeps a value of ``size`` bytes; the longest unused ones make room."""
+        size += self.entry_overhead
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self._bytes -= old[1]
+            self._entries[key] = value, size
+            self._bytes += size
+            while self._bytes > self.max_bytes:
+                _, (_, freed) = self._entries.popitem(last=False)
+                self._bytes -= freed
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
 
 
 @dataclass(frozen=True)
@@ -61,8 +117,9 @@ class Scorer:
         self.checkpoint, self.options = checkpoint, options
         self.module: Any = module
         self.tokenizer: Any = checkpoint.tokenizer()
-        self.budget = options.batch_tokens or default_budget(options.device)
-        self.workers = default_workers(options.device)
+        on_cpu = options.device.type == "cpu"
+        self.budget = options.batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
+        self._workers = min(MAX_WORKERS, torch.get_num_threads()) if on_cpu else 1
         self.pairs_scored = 0
         self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
 
@@ -100,6 +157,17 @@ class Scorer:
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         raise NotImplementedError
+
+    def _run(self, lengths: Sequence[int], step: Callable[[np.ndarray], None], label: str = "scoring",
+             unit: str = "pairs") -> None:
+        """Runs a step over batches of all positions and keeps the budget that worked; see :func:`run_batches`."""
+        self.budget = run_batches(lengths, self.budget, step, workers=self._workers, verbose=self.options.verbose,
+                                  label=label, unit=unit)
+
+    def _usable(self, positions: int) -> int:
+        """Returns how many of a model's positions tokens can have: RoBERTa's and MPNet's begin after the padding's."""
+        padding = getattr(getattr(self.module.base_model, "embeddings", None), "padding_idx", None)
+        return positions if padding is None else positions - int(padding) - 1
 
     @property
     def facts(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from torch import nn
 from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import published_ranker, types_scored_by
-from pyterrier_taskarith.scorers._batches import pad, run_batches
+from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
 
@@ -81,8 +81,7 @@ class Seq2Seq(Scorer):
         def step(batch: np.ndarray) -> None:
             scores[batch] = self._forward([rows[position] for position in batch])
 
-        self.budget = run_batches([len(row) for row in rows], self.budget, step, workers=self.workers,
-                                  verbose=self.options.verbose, label="scoring", unit="pairs")
+        self._run([len(row) for row in rows], step)
         self.pairs_scored += len(rows)
         return scores
 

@@ -9,8 +9,7 @@ import torch
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import Causal, ScorerError, ScorerOptions
 from pyterrier_taskarith.scorers import _causal_rows as rows_module
-from pyterrier_taskarith.scorers._causal_prompts import Prompt
-from pyterrier_taskarith.scorers._causal_rows import batch_of, pack
+from pyterrier_taskarith.scorers._causal_rows import Prompt, batch_of, pack
 from testing import bert_triple, llama_triple, passages, questions
 from tests.reranking import assert_scores_agree, needs_bfloat16
 from tests.scorers.causal_reference import PROMPT, query_likelihoods
@@ -81,7 +80,7 @@ def test_other_causal_models_are_scored_alike(kind, tmp_path):
     scorer = scorer_of(folder)
     np.testing.assert_allclose(scorer.score(queries, texts, "w"), query_likelihoods(folder, queries, texts,
                                                                                   "keep_prompt"), atol=1e-5)
-    assert scorer.tokens_computed < 0.5 * sum(len(prompt.ids) for prompt in scorer.prompts.ids(queries, texts))
+    assert scorer.tokens_computed < 0.5 * sum(len(prompt.ids) for prompt in scorer.prompts(queries, texts))
 
 
 def test_max_length_stands_for_rankinggpts_512(folder):
@@ -123,7 +122,7 @@ def test_prompts_made_of_parts_are_the_prompt_tokenised_whole(any_folder, trunca
               "  ", "   ", "=", "1", "true", "Query:", "://", ":", ":=", "cell growth.", "\n", "日"]
     queries, texts = (["".join(generator.choice(pieces, generator.integers(0, 5))) for _ in range(1000)]
                       for _ in range(2))
-    for query, text, prompt in zip(queries, texts, scorer.prompts.ids(queries, texts), strict=True):
+    for query, text, prompt in zip(queries, texts, scorer.prompts(queries, texts), strict=True):
         text = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)[:256])
         if truncation == "paper":
             query = tokenizer.decode(tokenizer.encode(query, add_special_tokens=False)[:128])
@@ -144,16 +143,16 @@ def test_documents_get_what_prompt_and_query_leave(folder):
     scorer = scorer_of(folder)
     encode = scorer.tokenizer.encode
     for query in ("cell", LONG_QUERY):
-        prompt = scorer.prompts.ids([query], ["cell " * 600])[0]
+        prompt = scorer.prompts([query], ["cell " * 600])[0]
         room = 512 - len(encode(PROMPT)) - len(encode(query)) - 10
         assert 0 < room < 500 and prompt.start == len(encode(PROMPT.format(doc=("cell " * room).strip())))
         assert 480 < len(prompt.ids) <= 512
-    prompt = scorer.prompts.ids([LONG_QUERY * 9], ["cell " * 600])[0]
+    prompt = scorer.prompts([LONG_QUERY * 9], ["cell " * 600])[0]
     assert prompt.start == len(encode(PROMPT.format(doc=""))) and 480 < len(prompt.ids) <= 512
 
 
 def test_paper_truncation_reads_256_tokens_of_a_text_and_128_of_a_query(folder):
-    prompt = scorer_of(folder, truncation="paper").prompts.ids(["cell " * 600], ["cell " * 600])[0]
+    prompt = scorer_of(folder, truncation="paper").prompts(["cell " * 600], ["cell " * 600])[0]
     encode, source = scorer_of(folder).tokenizer.encode, PROMPT.format(doc=("cell " * 256).strip())
     assert prompt.start == len(encode(source))
     assert prompt.ids.tolist() == encode(source + ("cell " * 128).strip())
@@ -162,7 +161,7 @@ def test_paper_truncation_reads_256_tokens_of_a_text_and_128_of_a_query(folder):
 def test_the_padding_token_is_not_read_from_a_text(folder):
     scorer = scorer_of(folder)
     assert scorer.tokenizer.pad_token == "[PAD]"
-    prompts = scorer.prompts.ids(["what [PAD] is", "what PAD is"], ["a [PAD] b", "a PAD b"])
+    prompts = scorer.prompts(["what [PAD] is", "what PAD is"], ["a [PAD] b", "a PAD b"])
     assert scorer.tokenizer.pad_token_id not in prompts[0].ids
     assert prompts[0].ids.tolist() == prompts[1].ids.tolist()
 
@@ -199,7 +198,7 @@ def test_a_cut_within_a_character_spoils_that_character_alone(folder):
         ids = scorer.tokenizer.encode(text, add_special_tokens=False)
         assert ids[room - 3 - left:room][:1] == scorer.tokenizer.convert_tokens_to_ids(["<0xE6>"])
         expected = PROMPT.format(doc="cell " * (room - 4 - left) + "日" + marks)
-        assert scorer.prompts.ids(["cell"], [text])[0].start == len(scorer.tokenizer.encode(expected))
+        assert scorer.prompts(["cell"], [text])[0].start == len(scorer.tokenizer.encode(expected))
 
 
 # --- batches
@@ -239,7 +238,7 @@ def test_logits_are_computed_in_pieces_and_for_the_querys_tokens_alone(folder, m
     scorer.module.lm_head.register_forward_hook(lambda layer, inputs, logits: sizes.append(len(inputs[0])))
     monkeypatch.setattr(rows_module, "LOGITS", 2103)  # three of 701
     assert_scores_agree(scorer.score(queries, texts, "w"), expected)
-    prompts = scorer.prompts.ids(queries, texts)
+    prompts = scorer.prompts(queries, texts)
     # Three queries share a document, and with it the position that their first tokens come after.
     assert max(sizes) == 3 and sum(sizes) == sum(len(prompt.ids) - prompt.start for prompt in prompts) - 2
 
@@ -265,7 +264,7 @@ def test_queries_that_share_a_document_score_as_alone(folder, attention):
     alone = Causal(Checkpoint(folder), ScorerOptions(torch.float32, CPU))
     alone._longest_shared = 0
     assert_scores_agree(together, alone.score(queries, texts, "w"))
-    prompts = {prompt.ids.tobytes(): len(prompt.ids) - 1 for prompt in scorer.prompts.ids(queries, texts)}
+    prompts = {prompt.ids.tobytes(): len(prompt.ids) - 1 for prompt in scorer.prompts(queries, texts)}
     assert sum(counted) < 0.25 * sum(prompts.values())
     assert alone.tokens_computed > 4 * scorer.tokens_computed
 

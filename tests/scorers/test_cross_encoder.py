@@ -14,8 +14,12 @@ from pyterrier_taskarith import TaskArithReranker, TaskVector
 from pyterrier_taskarith.arithmetic import LoadedWeights, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.scorers import ScorerError, ScorerOptions
-from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder, read_first_token_only
-from pyterrier_taskarith.scorers._pairs import longest_first, pair_template
+from pyterrier_taskarith.scorers._cross_encoder import (
+    CrossEncoder,
+    longest_first,
+    pair_template,
+    read_first_token_only,
+)
 from testing import SAVED_BY, cross_encoder_triple, passages, questions
 from tests.reranking import assert_scores_agree, frame, needs_bfloat16
 from tests.scorers.reference import CPU, ODD_TEXTS, SPECIAL_TEXTS, edit_json, pairs, plain_texts
@@ -159,7 +163,7 @@ def test_the_length_is_the_one_that_the_folder_states(tmp_path, options, tokeniz
     scorer = scorer_of(folder)
     assert scorer.max_length == expected
     queries, texts = many_pairs() if expected == 512 else some_pairs()
-    assert max(scorer.pairs(queries, texts).lengths) == expected
+    assert max(scorer.pairs(queries, texts)[0]) == expected
     np.testing.assert_allclose(scorer.score(queries, texts, "w"), predicted(folder, queries, texts), atol=1e-5)
 
 
@@ -167,7 +171,7 @@ def test_the_length_is_the_one_that_the_folder_states(tmp_path, options, tokeniz
 def test_a_length_that_is_asked_for_is_kept(any_folder, max_length):
     queries, texts = some_pairs()
     scorer = scorer_of(any_folder, max_length=max_length)
-    assert max(scorer.pairs(queries, texts).lengths) == max_length
+    assert max(scorer.pairs(queries, texts)[0]) == max_length
     np.testing.assert_allclose(scorer.score(queries, texts, "w"),
                                predicted(any_folder, queries, texts, max_length=max_length), atol=1e-5)
 
@@ -178,7 +182,7 @@ def test_roberta_reads_no_more_tokens_than_it_has_positions(tmp_path):
     edit_json(folder / "tokenizer_config.json", model_max_length=None)
     scorer = scorer_of(folder)
     queries, texts = many_pairs()
-    assert max(scorer.pairs(queries, texts).lengths) == scorer.max_length == 512
+    assert max(scorer.pairs(queries, texts)[0]) == scorer.max_length == 512
     assert np.isfinite(scorer.score(queries[-3:], texts[-3:], "w")).all()
 
 
@@ -200,12 +204,11 @@ def test_pairs_of_every_length_are_the_tokenizers_own(any_folder, max_length, si
     lengths = [(first, second) for first in range(17) for second in range(17)]
     queries, texts = ([" ".join(words[:count]) for count in counts] for counts in zip(*lengths, strict=True))
     whole = scorer.tokenizer(queries, texts, truncation="longest_first", max_length=max_length)
-    rows = scorer.pairs(queries, texts)
-    assert [row.tolist() for row, _ in map(rows.__getitem__, range(len(texts)))] == whole["input_ids"]
-    assert rows.lengths == [len(row) for row in whole["input_ids"]]
+    counts, pair = scorer.pairs(queries, texts)
+    assert [row.tolist() for row, _ in map(pair, range(len(texts)))] == whole["input_ids"]
+    assert counts == [len(row) for row in whole["input_ids"]]
     if "token_type_ids" in whole:
-        assert [types.tolist() for _, types in map(rows.__getitem__, range(len(texts)))] == whole["token_type_ids"]
-    assert bool(rows.counts) == bool(scorer.room % 2)
+        assert [types.tolist() for _, types in map(pair, range(len(texts)))] == whole["token_type_ids"]
 
 
 def test_parts_tokenised_apart_are_the_pair_tokenised_whole(any_folder):
@@ -216,8 +219,8 @@ def test_parts_tokenised_apart_are_the_pair_tokenised_whole(any_folder):
                       for _ in range(2))
     scorer = scorer_of(any_folder, max_length=60)
     whole = scorer.tokenizer(queries, texts, truncation="longest_first", max_length=60)["input_ids"]
-    rows = scorer.pairs(queries, texts)
-    assert [row.tolist() for row, _ in map(rows.__getitem__, range(1000))] == whole
+    _, pair = scorer.pairs(queries, texts)
+    assert [row.tolist() for row, _ in map(pair, range(1000))] == whole
 
 
 @pytest.mark.parametrize(("first", "second", "room", "kept"), [
@@ -231,7 +234,7 @@ def test_a_tokenizer_that_shows_no_template_joins_the_pairs_itself(any_folder):
     queries, texts = some_pairs()
     ours, theirs = scorer_of(any_folder, max_length=40), scorer_of(any_folder, max_length=40)
     theirs.template = None
-    assert ours.pairs(queries, texts).lengths == theirs.pairs(queries, texts).lengths
+    assert ours.pairs(queries, texts)[0] == theirs.pairs(queries, texts)[0]
     assert len(theirs.score([], [], "w")) == 0
     assert_scores_agree(theirs.score(queries, texts, "w"), ours.score(queries, texts, "w"))
 
