@@ -118,7 +118,7 @@ class ScoreCache:
         try:
             connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level="IMMEDIATE")
             connection.execute("PRAGMA synchronous=NORMAL")
-            if not self._is_ours(connection):  # new, or removed while we were running
+            if _marks(connection) != (APPLICATION, FORMAT):  # new, or removed while we were running
                 self._make(connection)
             yield connection
         except sqlite3.Error as error:
@@ -128,11 +128,6 @@ class ScoreCache:
             if connection is not None:
                 connection.close()
 
-    @staticmethod
-    def _is_ours(connection: sqlite3.Connection) -> bool:
-        """Returns whether the file is marked as ours, in this format."""
-        return _marks(connection) == (APPLICATION, FORMAT)
-
     def _make(self, connection: sqlite3.Connection) -> None:
         """Makes the tables where the file holds nothing.
 
@@ -141,9 +136,9 @@ class ScoreCache:
         """
         with connection:
             connection.execute("BEGIN IMMEDIATE")  # what is read below must be of one moment
-            if self._is_ours(connection):  # another process made it
-                return
             marks = _marks(connection)
+            if marks == (APPLICATION, FORMAT):  # another process made it
+                return
             tables = [name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             if marks[0] == APPLICATION or (marks == (0, 0) and tables == ["scores"]):
                 raise CacheError(f"{self.path} has scores in format {marks[1]}, and this version reads format "

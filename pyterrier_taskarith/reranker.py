@@ -20,19 +20,12 @@ from pyterrier_taskarith._options import (
     read_tokens,
     used_vectors,
 )
-from pyterrier_taskarith.arithmetic import (
-    Alpha,
-    Merge,
-    MergePlan,
-    TaskVector,
-    WeightSetting,
-    make_plan,
-)
+from pyterrier_taskarith.arithmetic import Alpha, Merge, MergePlan, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.fusion import with_scores
-from pyterrier_taskarith.scorers import LoadedModel, LoadOptions, Residence, shared_model
+from pyterrier_taskarith.scorers import LoadedModel, Residence, shared_model
 
 Source = str | Path | Checkpoint
 
@@ -195,10 +188,11 @@ class TaskArithReranker(Configured):
     def model(self) -> LoadedModel:
         """The loaded model; loaded by the first use, shared with variants and copies."""
         if not self._loaded:
-            options = LoadOptions(self.scorer, self.dtype, self.device, self.batch_tokens, self.max_length,
-                                  self.truncation, self.token_false, self.token_true, self.weights, self.cache,
-                                   self.verbose)
-            self._loaded[:] = [shared_model(self.ranker, self._vectors_used, options, self._alphas())]
+            self._loaded[:] = [shared_model(
+                self.ranker, self._vectors_used, self._alphas(), scorer=self.scorer, dtype=self.dtype,
+                device=self.device, weights=self.weights, cache=self.cache, verbose=self.verbose,
+                batch_tokens=self.batch_tokens, max_length=self.max_length, truncation=self.truncation,
+                token_false=self.token_false, token_true=self.token_true)]
         return self._loaded[0]
 
     @property

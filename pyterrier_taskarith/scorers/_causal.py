@@ -107,17 +107,21 @@ class Causal(Scorer):
     def prompts(self, queries: Sequence[str], texts: Sequence[str]) -> list[Prompt]:
         """Returns the prompt of each pair."""
         asked, read = self.tokens("query", queries), self.tokens("text", texts)
-        rooms = [self._room_beside(query) for query in asked]
+        rooms = [self._room if self.max_length is None else max(0, self._room - len(query)) for query in asked]
         # A text that fits is the same for every query.
         kinds = ["source" if len(text) <= room else f"source/{room}" for text, room in zip(read, rooms, strict=True)]
         sources = self._of_kinds(kinds, texts)
         tails = self.tokens("tail", queries)
-        unsure = [index for index, source in enumerate(sources) if not self._ends_apart(source)]
+        # No piece reaches over a space unless it is all spaces. So what follows "Query:" changes no token of a
+        # document, unless the document's own end joins with the space before it; then the whole prompt is tokenised.
+        count = len(self._lead)
+        unsure = [index for index, source in enumerate(sources)
+                  if not count or source[-count:].tolist() != self._lead]
         wholes = self.tokens("whole", [self._prompt.format(text=self._cut(read[index], rooms[index]))
                                        + self._shown(queries[index], asked[index]) for index in unsure])
         whole = dict(zip(unsure, wholes, strict=True))
         return [Prompt(whole[index] if index in whole else
-                       np.concatenate([source[:len(source) - len(self._lead)], tails[index]]), len(source))
+                       np.concatenate([source[:len(source) - count], tails[index]]), len(source))
                 for index, source in enumerate(sources)]
 
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
@@ -153,10 +157,6 @@ class Causal(Scorer):
         counts = [len(tail) for row in rows for tail in row.tails]
         return np.bincount(batch.owners, found.cpu().numpy()) / counts
 
-    def _room_beside(self, query: np.ndarray) -> int:
-        """Returns how many tokens of a document go with a query."""
-        return self._room if self.max_length is None else max(0, self._room - len(query))
-
     def _of_kinds(self, kinds: list[str], texts: Sequence[str]) -> list[np.ndarray]:
         indices: dict[str, list[int]] = {}
         for index, kind in enumerate(kinds):
@@ -191,15 +191,6 @@ class Causal(Scorer):
             if lead and whole == document + lead:
                 return text, lead
         return " Query:", []
-
-    def _ends_apart(self, source: np.ndarray) -> bool:
-        """Returns whether a query changes no token of its document.
-
-        No piece reaches over a space unless it is all spaces. So what follows ``Query:`` matters for its own word
-        alone, unless the document's own end joins with the space before it; then the whole prompt is tokenised.
-        """
-        count = len(self._lead)
-        return bool(count) and source[-count:].tolist() == self._lead
 
     def _ids(self, texts: list[str], limit: int | None = None) -> list[list[int]]:
         if not texts:

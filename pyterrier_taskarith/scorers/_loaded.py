@@ -8,9 +8,9 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyterrier as pt
@@ -49,67 +49,42 @@ SCORING = 1
 PACKAGES = ("tokenizers", "transformers")
 
 
-@dataclass(frozen=True)
-class LoadOptions:
-    """How a model is loaded and scores, beside where its weights come from.
-
-    Attributes:
-        scorer: "auto" or a scorer's name.
-        dtype: "auto", "float32", "float16" or "bfloat16".
-        device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
-        batch_tokens: See ScorerOptions.
-        max_length: See ScorerOptions.
-        truncation: See ScorerOptions.
-        token_false: See ScorerOptions.
-        token_true: See ScorerOptions.
-        weights: "auto", "memory" or "disk": where Θ_T and τ are kept.
-        cache: Folder of scores kept between processes, or None.
-        verbose: Whether to show progress.
-    """
-
-    scorer: str = "auto"
-    dtype: str = "auto"
-    device: str | None = None
-    batch_tokens: int | None = None
-    max_length: int | None = None
-    truncation: str = "keep_prompt"
-    token_false: str | None = None
-    token_true: str | None = None
-    weights: str = "auto"
-    cache: str | None = None
-    verbose: bool = True
-
-
 class LoadedModel:
     """A module, its weights' sources, and the scores it gave."""
 
-    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], options: LoadOptions,
-                 alphas: Mapping[str, Alpha]) -> None:
+    def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha], *,
+                 scorer: str = "auto", dtype: str = "auto", device: str | None = None, weights: str = "auto",
+                 cache: str | None = None, verbose: bool = True, **options: Any) -> None:
         """Plans the merge, then loads the module.
 
         Args:
             ranker: Θ_T.
             vectors: Task vectors by name.
-            options: Everything else.
             alphas: What is going to be asked for first, to refuse layers that the model lacks before it is loaded.
+            scorer: "auto" or a scorer's name.
+            dtype: "auto", "float32", "float16" or "bfloat16".
+            device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
+            weights: "auto", "memory" or "disk": where Θ_T and τ are kept.
+            cache: Folder of scores kept between processes, or None.
+            verbose: Whether to show progress.
+            options: Further attributes of :class:`ScorerOptions`: ``batch_tokens``, ``max_length``, ``truncation``,
+                ``token_false``, ``token_true``.
 
         Raises:
             MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer, or an α by
                 layers the models.
             CacheError: If the cache cannot be made or opened.
         """
-        self.options = options
+        self.dtype = dtype
         # First: a folder that cannot be written to should not cost the loading of a model.
-        self._cache = ScoreCache(options.cache) if options.cache is not None else None
+        self._cache = ScoreCache(cache) if cache is not None else None
         self.plan: MergePlan = make_plan(ranker, vectors)
         self.plan.check_alphas(alphas)
-        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dtype = self._dtype(options.dtype, device)
-        self.scorer: Scorer = make_scorer(ranker, options.scorer, ScorerOptions(
-            dtype, device, options.batch_tokens, options.max_length, options.truncation,
-            options.token_false, options.token_true, options.verbose, filled=False))
-        self.residence = choose_residence(options.weights, self.plan, device)
-        if options.verbose and options.weights == "auto" and self.residence.choice == "disk":
+        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.scorer: Scorer = make_scorer(ranker, scorer, ScorerOptions(
+            self._torch_dtype(on), on, verbose=verbose, filled=False, **options))
+        self.residence = choose_residence(weights, self.plan, on)
+        if verbose and weights == "auto" and self.residence.choice == "disk":
             pt.tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
         self.weights = LoadedWeights(self.scorer.module, self.plan, self.residence.choice)
         self._memo: Memo[float] = Memo(MEMO_BYTES, entry_overhead=340)
@@ -207,7 +182,7 @@ class LoadedModel:
         bad = int((~np.isfinite(scores)).sum())
         if bad:
             raise ScorerError(f"{bad} of {len(scores)} {what} are NaN or infinite with {setting}; "
-                              f"a dtype with a larger range may help (dtype={self.options.dtype!r} now)")
+                              f"a dtype with a larger range may help (dtype={self.dtype!r} now)")
 
     def _keys(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:
         head = hashlib.blake2b(json.dumps(self._identity(setting), default=str).encode(), digest_size=HEAD).digest()
@@ -218,43 +193,48 @@ class LoadedModel:
         """Returns what a score depends on beside query and text; where it is kept on disk, by hashes of all files."""
         if self._cache is None:
             return [setting.variant, setting.alphas]
-        kind, _, name = setting.variant.partition(".")
+        kind, name = self._kind(setting)
         parts: list[object] = [SCORING, *map(version, PACKAGES), self.scorer.facts, self.plan.ranker.fingerprint,
                                self._settings, kind]
         if kind == "merged":
             parts += [(alpha, self.plan.vectors[vector].fingerprint) for vector, alpha in setting.alphas]
         elif kind != "ranker":
-            parts.append(self.plan.vectors[name or next(iter(self.plan.vectors))].fingerprint)
+            parts.append(self.plan.vectors[name].fingerprint)
         return parts
+
+    def _kind(self, setting: WeightSetting) -> tuple[str, str]:
+        """Returns a setting's variant and the vector that it is of: the only one where it names none."""
+        kind, _, name = setting.variant.partition(".")
+        return kind, name or next(iter(self.plan.vectors), "")
 
     def _in_words(self, setting: WeightSetting, head: bytes) -> CachedSetting:
         """Returns the setting as the cache keeps and shows it."""
         ranker, vectors = self.plan.ranker, self.plan.vectors
-        kind, _, name = setting.variant.partition(".")
+        kind, name = self._kind(setting)
         weights = "Θ_T"
         if kind == "merged":
             alphas = dict(setting.alphas)
             merge = Merge(ranker, {name: vectors[name] for name in alphas}, alphas)
             weights += str(merge).removeprefix(ranker.source)
         elif kind != "ranker":
-            checkpoint = getattr(vectors[name or next(iter(vectors))].difference, kind)
+            checkpoint = getattr(vectors[name].difference, kind)
             weights = f"{'Θ_D' if kind == 'domain' else 'Θ_0'} = {checkpoint.source}"
         facts = self.scorer.facts
         length = f", {facts['max_length']} tokens" if facts.get("max_length") else ""
         scorer = f"{facts['scorer']}, {str(facts['dtype']).removeprefix('torch.')}{length}"
         return CachedSetting(head, ranker.source, weights, scorer)
 
-    def _dtype(self, name: str, device: torch.device) -> torch.dtype:
-        if name != "auto":
-            return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[name]
+    def _torch_dtype(self, device: torch.device) -> torch.dtype:
+        if self.dtype != "auto":
+            return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[self.dtype]
         if device.type == "cpu":
             return torch.float32
         return next((dtype for dtype in map(self.plan.ranker.dtype, self.plan.merged) if dtype.is_floating_point),
                     torch.float32)
 
 
-def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LoadOptions,
-                 alphas: Mapping[str, Alpha]) -> LoadedModel:
+def shared_model(ranker: str, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha],
+                 **options: Any) -> LoadedModel:
     """Returns the loaded model of these files as they are now, or loads it; see :class:`LoadedModel`.
 
     Raises:
@@ -263,29 +243,21 @@ def shared_model(ranker: str, vectors: Mapping[str, TaskVector], options: LoadOp
     with _MODELS_LOCK:
         # Fresh ones: a user's vector may remember headers and hashes of files that have changed since.
         checkpoint, fresh = Checkpoint(ranker), copy.deepcopy(dict(vectors))
-        key = (ranker, str(fresh), options, tuple(map(_stamp, source_files(checkpoint, fresh))))
+        files = [*(file.path for file in checkpoint.files), *_companions(checkpoint, fresh),
+                 *(path for vector in fresh.values() for term in vector.terms for path in term.difference.paths())]
+        key = (ranker, str(fresh), frozenset(options.items()), tuple(map(_stamp, files)))
         model = _MODELS.get(key)
         if model is None:
-            model = _MODELS[key] = LoadedModel(checkpoint, fresh, options, alphas)
+            model = _MODELS[key] = LoadedModel(checkpoint, fresh, alphas, **options)
         return model
-
-
-def source_files(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
-    """Returns every file that a loaded model depends on: weights, configurations, tokenizers, further modules."""
-    differences = [path for vector in vectors.values() for term in vector.terms for path in term.difference.paths()]
-    return [file.path for file in ranker.files] + _companions(ranker, vectors) + differences
 
 
 def _companions(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:
     """Returns the files beside the weights that decide a score, of all checkpoints."""
-    return [path for checkpoint in (ranker, *_checkpoints(vectors)) for path in checkpoint.companions()]
-
-
-def _checkpoints(vectors: Mapping[str, TaskVector]) -> list[Checkpoint]:
-    """Returns the checkpoints whose difference a vector is, for all vectors."""
-    differences = [part for vector in vectors.values() for term in vector.terms for part in term.difference.parts()]
-    return [checkpoint for difference in differences if isinstance(difference, CheckpointDifference)
-            for checkpoint in (difference.domain, difference.base)]
+    parts = [part for vector in vectors.values() for term in vector.terms for part in term.difference.parts()]
+    checkpoints = [checkpoint for part in parts if isinstance(part, CheckpointDifference)
+                   for checkpoint in (part.domain, part.base)]
+    return [path for checkpoint in (ranker, *checkpoints) for path in checkpoint.companions()]
 
 
 def _digest(paths: list[Path]) -> str:
