@@ -196,6 +196,7 @@ class Workbench:
     def _recipe(self, system: System, dataset: Dataset, split: str, variant: str, alpha: Alpha | None,
                 ) -> dict[str, Any]:
         models = {"ranker": system.ranker, "domain": system.domains[dataset.target], "base": system.base}
+        tokens = system.token_false, system.token_true
         device = self.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         return {
             "format": FORMAT, "dataset": dataset.name, "split": split, "system": system.name,
@@ -203,7 +204,7 @@ class Workbench:
             "first_stage": self.store.digest(self.first_name(dataset, split)),
             "models": {role: self._about(model) for role, model in models.items()},
             "scorer": {"name": system.scorer, "truncation": system.truncation, "max_length": system.max_length,
-                       "prediction_tokens": system.prediction_tokens},
+                       "prediction_tokens": None if tokens == (None, None) else tokens},
             "device": device.partition(":")[0], "dtype": self.settings.dtype, "versions": versions(SCORING)}
 
     def _about(self, model: Model) -> dict[str, str]:

@@ -44,7 +44,8 @@ class System:
         domains: What a dataset needs -> Θ_D; the system takes part in the tables of the datasets that need one of them.
         scorer: A scorer's name, as TaskArithReranker's ``scorer``.
         truncation: Of a prompt that is too long, as TaskArithReranker's.
-        prediction_tokens: Of a T5 model; None: what is known of the ranker.
+        token_false: Of a T5 model, the token that means not relevant; None: what is known of the ranker.
+        token_true: The token that means relevant; None: what is known of the ranker.
         max_length: Tokens of an input; None: what the model states.
         paper_alpha: The α that the paper's Table 1 has; None where it tunes none.
     """
@@ -55,7 +56,8 @@ class System:
     domains: Mapping[str, Model]
     scorer: str
     truncation: str = "paper"
-    prediction_tokens: tuple[str, str] | None = None
+    token_false: str | None = None
+    token_true: str | None = None
     max_length: int | None = None
     paper_alpha: float | None = None
 
@@ -71,8 +73,8 @@ class System:
         if target not in self.domains:
             raise TaskArithError(f"system {self.name} has no model adapted to {target!r}; it has {list(self.domains)}")
         return {"ranker": self.ranker.source, "domain": self.domains[target].source, "base": self.base.source,
-                "scorer": self.scorer, "truncation": self.truncation, "prediction_tokens": self.prediction_tokens,
-                "max_length": self.max_length}
+                "scorer": self.scorer, "truncation": self.truncation, "token_false": self.token_false,
+                "token_true": self.token_true, "max_length": self.max_length}
 
 
 SYSTEMS: tuple[System, ...] = (

@@ -89,9 +89,10 @@ def check_scores(bench: Workbench, system: System, datasets: Sequence[Dataset], 
         AuditError: If a score differs, or if the reference cannot tell two variants apart that it should.
     """
     domain = system.domains[BIOMEDICAL if split == DEVELOPMENT else datasets[0].target]
-    tokens = system.prediction_tokens or FAMILIES["mt5" if "mt5" in system.name.lower() else "t5"].prediction_tokens
+    usual = FAMILIES["mt5" if "mt5" in system.name.lower() else "t5"].prediction_tokens or ("", "")
+    tokens = system.token_false or usual[0], system.token_true or usual[1]
     with quiet():
-        reference = Reference(system.ranker.id, domain.id, system.base.id, system.scorer, tokens or ("", ""))
+        reference = Reference(system.ranker.id, domain.id, system.base.id, system.scorer, tokens)
     seen: list[tuple[Variant, list[float]]] = []
     for variant, alpha in variants:
         reference.set(KINDS.get(variant, "merged"), 0.0 if alpha is None else alpha)
