@@ -20,7 +20,7 @@ from pyterrier_taskarith._options import (
     read_tokens,
     used_vectors,
 )
-from pyterrier_taskarith.arithmetic import Alpha, Merge, MergePlan, TaskVector, WeightSetting, make_plan
+from pyterrier_taskarith.arithmetic import Merge, MergePlan, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
 from pyterrier_taskarith.errors import ScorerError
@@ -115,9 +115,9 @@ class TaskArithReranker(Configured):
         check_options(vars(self))
         self.batch_tokens, self.max_length = (None if n is None else int(n) for n in (batch_tokens, max_length))
         check_variant(variant, list(self._vectors_used))
-        self.alpha = alpha
         # Shared by variants and copies with another α, so that whichever scores first loads the model for all.
         self._loaded: list[LoadedModel] = []
+        self.alpha = alpha
 
     @property
     def alpha(self) -> Any:
@@ -134,39 +134,31 @@ class TaskArithReranker(Configured):
         new = read_alpha(value, list(self._vectors_used), by_name=isinstance(self.vectors, dict))
         if not self._vectors_used and new != 1:
             raise ScorerError(f"alpha={value!r}: without a vector α does nothing; leave it out")
-        if getattr(self, "variant", "merged") != "merged" and getattr(self, "_alpha", new) != new:
+        if self.variant != "merged" and getattr(self, "_alpha", new) != new:
             raise ScorerError(f"α does nothing to variant={self.variant!r}; set it on the merged re-ranker, Θ'")
-        self._check_layers(new if isinstance(new, dict) else dict.fromkeys(self._vectors_used, new))
-        self._alpha = new
-
-    def _check_layers(self, alphas: Mapping[str, Alpha]) -> None:
-        """Refuses layers that a model lacks, as soon as it is loaded."""
-        for model in getattr(self, "_loaded", []):
+        alphas = new if isinstance(new, dict) else dict.fromkeys(self._vectors_used, new)
+        for model in self._loaded:
             model.plan.check_alphas(alphas)
+        self._alpha, self._alphas = new, alphas
 
     def get_parameter(self, name: str) -> Any:
         """Returns an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:
-            return as_written(self._alphas()[vector])
+            return as_written(self._alphas[vector])
         return super().get_parameter(name)
 
     def set_parameter(self, name: str, value: Any) -> None:
         """Sets an argument, or ``alpha.name`` of one vector."""
         kind, _, vector = name.partition(".")
         if kind == "alpha" and vector in self._vectors_used:
-            self.alpha = {**self._alphas(), vector: value}
+            self.alpha = {**self._alphas, vector: value}
         elif name == "alpha":
             self.alpha = value
         elif name in self.configuration():
             raise ScorerError(f"{name} cannot be changed on an existing re-ranker; use r.copy({name}=…)")
         else:
             super().set_parameter(name, value)
-
-    def _alphas(self) -> dict[str, Alpha]:
-        if isinstance(self._alpha, dict):
-            return dict(self._alpha)
-        return dict.fromkeys(self._vectors_used, self._alpha)
 
     @property
     def vector_names(self) -> list[str]:
@@ -176,7 +168,7 @@ class TaskArithReranker(Configured):
     @property
     def setting(self) -> WeightSetting:
         """Which weights this re-ranker scores with."""
-        alphas = tuple(self._alphas().items()) if self.variant == "merged" else ()
+        alphas = tuple(self._alphas.items()) if self.variant == "merged" else ()
         return WeightSetting(self.variant, alphas)
 
     @property
@@ -189,7 +181,7 @@ class TaskArithReranker(Configured):
         """The loaded model; loaded by the first use, shared with variants and copies."""
         if not self._loaded:
             self._loaded[:] = [shared_model(
-                self.ranker, self._vectors_used, self._alphas(), scorer=self.scorer, dtype=self.dtype,
+                self.ranker, self._vectors_used, self._alphas, scorer=self.scorer, dtype=self.dtype,
                 device=self.device, weights=self.weights, cache=self.cache, verbose=self.verbose,
                 batch_tokens=self.batch_tokens, max_length=self.max_length, truncation=self.truncation,
                 token_false=self.token_false, token_true=self.token_true)]
@@ -252,14 +244,12 @@ class TaskArithReranker(Configured):
 
         With several vectors there is a Θ_0 and a Θ_D for each; a vector that is not a plain Θ_D − Θ_0 has neither.
         """
-        several = len(self._vectors_used) > 1
-        found: dict[str, str] = {}
         if not self._vectors_used:
             return {"Θ_T": self.copy(variant="ranker")}
-        for symbol, kind in (("Θ_0", "base"), ("Θ_D", "domain")):
-            for name, vector in self._vectors_used.items():
-                if vector.difference is not None:
-                    found[f"{symbol}.{name}" if several else symbol] = f"{kind}.{name}" if several else kind
+        several = len(self._vectors_used) > 1
+        found = {f"{symbol}.{name}" if several else symbol: f"{kind}.{name}" if several else kind
+                 for symbol, kind in (("Θ_0", "base"), ("Θ_D", "domain"))
+                 for name, vector in self._vectors_used.items() if vector.difference is not None}
         return {symbol: self.copy(variant=variant)
                 for symbol, variant in {**found, "Θ_T": "ranker", "Θ'": "merged"}.items()}
 
@@ -268,7 +258,8 @@ class TaskArithReranker(Configured):
         made = super().copy(**changed)
         if set(changed) <= {"alpha", "variant"}:
             made._loaded = self._loaded
-            made._check_layers(made._alphas())
+            for model in made._loaded:
+                model.plan.check_alphas(made._alphas)
         return made
 
     def save(self, folder: str | Path, *, dtype: str | None = None, shard_size: str | int | None = None,
@@ -288,7 +279,7 @@ class TaskArithReranker(Configured):
         """
         if self.variant != "merged":
             raise ScorerError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
-        merge = Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas())
+        merge = Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas)
         return merge.save(folder, dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=self.verbose)
 
     def to_monot5(self) -> pt.Transformer:

@@ -9,7 +9,6 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES, read_recipe
@@ -26,7 +25,7 @@ class BiEncoder(Scorer):
         """Builds the scorer of a sentence-transformers folder, or of a bare encoder (mean pooling, cosine).
 
         Raises:
-            ScorerError: If its folder asks for something that is not supported.
+            ScorerError: If its folder asks for something that is not supported, or ``max_length`` does not fit it.
         """
         from transformers import AutoModel
 
@@ -38,23 +37,11 @@ class BiEncoder(Scorer):
         if self.recipe.lower_case:
             own = self.tokenizer.backend_tokenizer
             own.normalizer = Normalizers([Lowercase(), *([own.normalizer] if own.normalizer else [])])
-        self.max_length = self._limit(options.max_length)
+        self.max_length = self._input_length(self.recipe.max_length,
+                                             int(checkpoint.config.get("max_position_embeddings", 512)))
         self._embeddings: Memo[np.ndarray] = Memo(MEMO_BYTES)
         self.texts_embedded = 0
         self._prompt_tokens = {kind: self._count_prompt(text) for kind, text in self.recipe.prompts.items()}
-
-    def _limit(self, asked: int | None) -> int:
-        """Returns the tokens of an input, special ones included.
-
-        Raises:
-            ScorerError: If more are asked for than the model has positions, or fewer than the special tokens.
-        """
-        positions = self._usable(int(self.checkpoint.config.get("max_position_embeddings", 512)))
-        special = self.tokenizer.num_special_tokens_to_add()
-        if asked is not None and not special < asked <= positions:
-            raise ScorerError(f"max_length={asked}: {self.checkpoint.source} has {positions} positions, and "
-                              f"{special} of them go to special tokens")
-        return asked or min(self.recipe.max_length or self.tokenizer.model_max_length, positions)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the similarity of each pair; see :class:`Scorer`."""

@@ -12,7 +12,7 @@ from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import types_scored_by
 from pyterrier_taskarith.scorers._causal_rows import Prompt, Row, batch_of, pack, token_log_probabilities
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 #: Attention implementations that take a mask of (batch, 1, length, length).
 _MASKABLE = ("sdpa", "eager")
@@ -44,14 +44,11 @@ class Causal(Scorer):
         """Builds the scorer of a causal language model.
 
         Raises:
-            ScorerError: If the model type is not known to score this way, the truncation is unknown, or ``max_length``
-                does not suit it or the model.
+            ScorerError: If the model type is not known to score this way, or ``max_length`` does not suit it or the
+                model.
         """
         from transformers import AutoModelForCausalLM
 
-        if options.truncation not in TRUNCATIONS:
-            raise ScorerError(f"truncation={options.truncation!r}: choose 'keep_prompt' (RankingGPT's: document and "
-                              "query in 512 tokens, or max_length) or 'paper' (256 tokens of document, 128 of query)")
         model_type = str(checkpoint.config["model_type"])
         family = family_of(model_type)
         if family.scorer != "causal":

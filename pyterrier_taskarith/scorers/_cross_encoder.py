@@ -111,27 +111,14 @@ class CrossEncoder(Scorer):
             raise ScorerError(f"{checkpoint.source} has {self.labels} labels; a re-ranker has one (relevance) or two "
                               "(not relevant, relevant)")
         self.recipe = read_pair_recipe(checkpoint, self.labels)
-        self.max_length = self._limit(options.max_length)
+        positions = int(getattr(self.module.config, "max_position_embeddings", -1))
+        self.max_length = self._input_length(  # XLNet's -1 means any length
+            self.recipe.max_length, sys.maxsize if positions == -1 else positions, pair=True)
         self.room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         self.template = pair_template(self.tokenizer)
         # DistilBERT has no token types, but its tokenizer may be BERT's, which gives them.
         self._typed = "token_type_ids" in inspect.signature(module.forward).parameters
         read_first_token_only(self.module)
-
-    def _limit(self, asked: int | None) -> int:
-        """Returns the tokens of a pair, special ones included.
-
-        Raises:
-            ScorerError: If more are asked for than the model has positions, or no more than the special tokens.
-        """
-        positions = int(getattr(self.module.config, "max_position_embeddings", -1))
-        usable = sys.maxsize if positions == -1 else self._usable(positions)  # XLNet's -1 means any length
-        stated = self.recipe.max_length or int(self.tokenizer.model_max_length)
-        limit, special = stated if asked is None else asked, self.tokenizer.num_special_tokens_to_add(pair=True)
-        if limit <= special or (asked is not None and asked > usable):
-            raise ScorerError(f"max_length={limit}: {self.checkpoint.source} has {usable} positions, and {special} of "
-                              "them go to special tokens")
-        return min(limit, usable)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the score of each pair; see :class:`Scorer`."""

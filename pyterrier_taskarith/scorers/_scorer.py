@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import CPU_TOKENS, GPU_TOKENS, MAX_WORKERS, run_batches
 
 #: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
@@ -104,6 +105,11 @@ class ScorerOptions:
     verbose: bool = False
     filled: bool = True
 
+    def __post_init__(self) -> None:
+        if self.truncation not in TRUNCATIONS:
+            raise ScorerError(f"truncation={self.truncation!r}: choose 'keep_prompt' (cut the text) or 'paper' (cut as "
+                              "the paper's evaluation does)")
+
 
 class Scorer:
     """Scores pairs of query and text with the module's present weights.
@@ -164,10 +170,26 @@ class Scorer:
         self.budget = run_batches(lengths, self.budget, step, workers=self._workers, verbose=self.options.verbose,
                                   label=label, unit=unit)
 
-    def _usable(self, positions: int) -> int:
-        """Returns how many of a model's positions tokens can have: RoBERTa's and MPNet's begin after the padding's."""
+    def _input_length(self, stated: int | None, positions: int, *, pair: bool = False) -> int:
+        """Returns the tokens of an input, special ones included.
+
+        Args:
+            stated: What the folder states; None: the tokenizer states it.
+            positions: Those of the model, by its configuration.
+            pair: Whether the input is a pair of texts.
+
+        Raises:
+            ScorerError: If the user asked for more than there are positions, or no text would be read.
+        """
+        # RoBERTa's and MPNet's positions begin after the padding's.
         padding = getattr(getattr(self.module.base_model, "embeddings", None), "padding_idx", None)
-        return positions if padding is None else positions - int(padding) - 1
+        usable = positions if padding is None else positions - int(padding) - 1
+        asked, special = self.options.max_length, self.tokenizer.num_special_tokens_to_add(pair=pair)
+        limit = asked if asked is not None else stated or int(self.tokenizer.model_max_length)
+        if limit <= special or (asked is not None and asked > usable):
+            raise ScorerError(f"max_length={limit}: {self.checkpoint.source} has {usable} positions, and {special} of "
+                              "them go to special tokens")
+        return min(limit, usable)
 
     @property
     def facts(self) -> dict[str, object]:

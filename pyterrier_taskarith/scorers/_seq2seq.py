@@ -16,7 +16,7 @@ from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.families import published_ranker, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
-from pyterrier_taskarith.scorers._scorer import TRUNCATIONS, Scorer, ScorerOptions
+from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 
 
 class Seq2Seq(Scorer):
@@ -26,14 +26,11 @@ class Seq2Seq(Scorer):
         """Builds the scorer of a T5 or mT5 folder.
 
         Raises:
-            ScorerError: If the tokenizer does not have the prediction tokens as single, distinct tokens, the
-                truncation is unknown, or ``max_length`` is too small for a prompt.
+            ScorerError: If the tokenizer does not have the prediction tokens as single, distinct tokens, or
+                ``max_length`` is too small for a prompt.
         """
         from transformers import AutoModelForSeq2SeqLM
 
-        if options.truncation not in TRUNCATIONS:
-            raise ScorerError(f"truncation={options.truncation!r}: choose 'keep_prompt' (cut the text, keep "
-                              "'Relevant:') or 'paper' (cut the whole prompt from the right)")
         module = build_module(checkpoint, AutoModelForSeq2SeqLM, options)
         super().__init__(checkpoint, module, options)
         model_type = str(checkpoint.config["model_type"])
