@@ -10,10 +10,10 @@ import pandas as pd
 
 from pyterrier_taskarith._files import home
 from pyterrier_taskarith.data._archive import unpacked
+from pyterrier_taskarith.data._formats import read_qrels, read_topics
 from pyterrier_taskarith.data._irds import PREFIX, IrdsTexts, read_irds
 from pyterrier_taskarith.data._stored_texts import StoredTexts
 from pyterrier_taskarith.data._texts import TextSource
-from pyterrier_taskarith.data._trec import read_qrels, read_topics
 from pyterrier_taskarith.errors import DataError
 
 DEVELOPMENT, TEST = "dev", "test"

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pyterrier_taskarith._files import home, new_file
-from pyterrier_taskarith.data._lines import identifier, json_object, lines, string
+from pyterrier_taskarith.data._formats import identifier, json_object, lines, string
 from pyterrier_taskarith.data._texts import Fingerprint, TextSource, titles_apart, with_title
 from pyterrier_taskarith.errors import DataError
 

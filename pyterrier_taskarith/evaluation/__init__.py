@@ -18,7 +18,7 @@ BM25        .500
 
 from pyterrier_taskarith.evaluation._compare import compare, from_experiment
 from pyterrier_taskarith.evaluation._comparison import Comparison
-from pyterrier_taskarith.evaluation._measures import make_evaluator, parse_measures
+from pyterrier_taskarith.evaluation._evaluate import make_evaluator, parse_measures
 from pyterrier_taskarith.evaluation._significance import INTERVALS, MEAN_TOLERANCE, highest, mean_interval
 from pyterrier_taskarith.evaluation.plots import plot_grid
 

@@ -11,9 +11,8 @@ from ir_measures import Measure
 from pyterrier_taskarith.data import checked_topics, first_few, query_texts
 from pyterrier_taskarith.errors import DataError, TaskArithError, WrongTypeError
 from pyterrier_taskarith.evaluation._comparison import Comparison, assemble
-from pyterrier_taskarith.evaluation._evaluate import System, evaluate, named_systems
-from pyterrier_taskarith.evaluation._measures import parse_measures
-from pyterrier_taskarith.evaluation._procedure import Procedure
+from pyterrier_taskarith.evaluation._evaluate import System, evaluate, named_systems, parse_measures
+from pyterrier_taskarith.evaluation._significance import Procedure
 
 TestName = Literal["t", "wilcoxon", "fisher"]
 CorrectionName = Literal["bonferroni", "holm"]

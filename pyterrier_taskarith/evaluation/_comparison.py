@@ -12,9 +12,8 @@ import pandas as pd
 
 from pyterrier_taskarith.data import first_few
 from pyterrier_taskarith.errors import DataError, TaskArithError
-from pyterrier_taskarith.evaluation._procedure import Procedure
 from pyterrier_taskarith.evaluation._report import conclusion, means_table, tests_table
-from pyterrier_taskarith.evaluation._significance import highest, paired_comparison
+from pyterrier_taskarith.evaluation._significance import Procedure, highest, paired_comparison
 from pyterrier_taskarith.evaluation.plots import plot_differences
 from pyterrier_taskarith.evaluation.tables import Table, to_html, to_latex, to_markdown, to_text
 

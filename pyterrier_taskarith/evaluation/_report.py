@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pyterrier_taskarith.evaluation._procedure import Procedure
-from pyterrier_taskarith.evaluation._significance import highest
+from pyterrier_taskarith.evaluation._significance import Procedure, highest
 from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal, interval, one_line, p_value, percent
 
 # Verdict → words before the measures, word before the baseline; in the order in which they are told.

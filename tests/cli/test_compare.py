@@ -10,8 +10,7 @@ import pytest
 
 from pyterrier_taskarith import compare
 from pyterrier_taskarith.cli import _compare
-from pyterrier_taskarith.evaluation._procedure import CORRECTIONS
-from pyterrier_taskarith.evaluation._significance import INTERVALS, TESTS
+from pyterrier_taskarith.evaluation._significance import CORRECTIONS, INTERVALS, TESTS
 
 BASELINES = ["BM25", "Θ_T"]
 PAPER = ["P@10", "nDCG@3", "nDCG@10", "AP@100"]

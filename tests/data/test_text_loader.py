@@ -9,7 +9,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith import Mix, TaskArithReranker, tune
-from pyterrier_taskarith.data import Texts, _rows, portions
+from pyterrier_taskarith.data import Texts, _frames, portions
 from testing import bert_triple, llama_triple, passages, t5_triple
 from tests.reranking import assert_scores_agree, frame, reranker
 
@@ -45,7 +45,7 @@ def ids(run):
 
 @pytest.mark.parametrize("make", [bert_triple, t5_triple, llama_triple])
 def test_scores_are_those_with_the_texts_in_the_frame(make, tmp_path, documents, monkeypatch):
-    monkeypatch.setattr(_rows, "PORTION", 40)
+    monkeypatch.setattr(_frames, "PORTION", 40)
     triple = make(tmp_path)
     run = frame(3, 50).sample(frac=1, random_state=1)
     run.index = [7] * len(run)
@@ -60,7 +60,7 @@ def test_scores_are_those_with_the_texts_in_the_frame(make, tmp_path, documents,
 
 
 def test_a_frame_is_scored_with_the_alpha_that_it_began_with(triple, documents, monkeypatch):
-    monkeypatch.setattr(_rows, "PORTION", 40)
+    monkeypatch.setattr(_frames, "PORTION", 40)
     run = frame(3, 50)
     expected = reranker(triple, alpha=0.7).transform(run)["score"]
 
@@ -166,7 +166,7 @@ def test_results_of_other_documents_are_named(triple, documents):
 
 @pytest.mark.parametrize("sizes", [[1], [3, 1, 4, 1, 5, 9, 2, 6], [50], [1] * 100, [7] * 30, [1, 100, 1, 1], [10] * 4])
 def test_portions_are_all_rows_once_with_a_documents_rows_together(monkeypatch, sizes):
-    monkeypatch.setattr(_rows, "PORTION", 10)
+    monkeypatch.setattr(_frames, "PORTION", 10)
     docnos = pd.Series(np.random.default_rng(1).permutation(np.repeat([f"d{i}" for i in range(len(sizes))], sizes)))
     found = list(portions(docnos))
     assert sorted(np.concatenate(found).tolist()) == list(range(len(docnos)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from pyterrier_taskarith.evaluation._procedure import CORRECTIONS, Procedure, bonferroni, holm
+from pyterrier_taskarith.evaluation._significance import CORRECTIONS, Procedure, bonferroni, holm
 
 FUNCTIONS = {"bonferroni": bonferroni, "holm": holm}
 

@@ -7,7 +7,7 @@ import pytest
 from ir_measures import AP, Judged, P, nDCG
 
 from pyterrier_taskarith.evaluation import compare, from_experiment
-from pyterrier_taskarith.evaluation._measures import parse_measures
+from pyterrier_taskarith.evaluation._evaluate import parse_measures
 
 QRELS = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "label": [1, 0, 1]})
 RUN = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["a", "b", "a"], "score": [2., 1., 1.]})

@@ -6,7 +6,7 @@ import pytest
 from ir_measures import AP, nDCG
 
 from pyterrier_taskarith.evaluation import compare
-from pyterrier_taskarith.evaluation._measures import parse_measures
+from pyterrier_taskarith.evaluation._evaluate import parse_measures
 
 GAINS = {0: 0, 1: 1, 2: 9}
 

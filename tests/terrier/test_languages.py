@@ -8,7 +8,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith.terrier import ensure_java, first_stage
-from pyterrier_taskarith.terrier._analysis import LANGUAGES, read_stopwords, terrier_set_for
+from pyterrier_taskarith.terrier._first_stage import LANGUAGES, read_stopwords, terrier_set_for
 
 COMPOUND = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"  # 63 characters
 TEXTS = {
