@@ -16,10 +16,10 @@ from experiments.protocol import READINGS, choose_alpha, values
 from experiments.report import Section
 from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
-from pyterrier_taskarith.checkpoints import layer_of
 from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import highest
 from pyterrier_taskarith.evaluation.tables import Cell, Table
+from pyterrier_taskarith.families import layer_of
 
 NAME = "layers"
 

@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pyterrier_taskarith.arithmetic import Merge, MergeError, MergePlan, TaskVector
     from pyterrier_taskarith.artifact import MergedModel
-    from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+    from pyterrier_taskarith.checkpoints import Checkpoint
+    from pyterrier_taskarith.errors import CheckpointError
     from pyterrier_taskarith.evaluation import Comparison, compare, from_experiment, plot_grid
     from pyterrier_taskarith.fusion import MinMax, Mix
     from pyterrier_taskarith.inspection import Inspection, inspect_merge

@@ -6,7 +6,8 @@ from typing import Any
 
 import pyterrier as pt
 
-from pyterrier_taskarith.checkpoints import RECORD, CheckpointError
+from pyterrier_taskarith.checkpoints import RECORD
+from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.reranker import TaskArithReranker
 
 TYPE, FORMAT = "reranker", "taskarith"

@@ -1,7 +1,7 @@
-"""What differs between model families, declared once: names, tied matrices, prompts, prediction tokens."""
+"""What differs between model families, declared once: prompts, prediction tokens, names and their canonical form."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -153,6 +153,27 @@ def family_of(model_type: str) -> Family:
     return Family(prefix=f"{prefix}." if prefix else "")
 
 
+def ties_embeddings(config: Mapping[str, Any]) -> bool:
+    """Returns whether the output matrix is the token embedding, by the configuration or the family's default."""
+    return bool(config.get("tie_word_embeddings", family_of(str(config["model_type"])).ties))
+
+
+def own_output(config: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Returns whether the files hold an output matrix that is the model's own though the configuration ties it.
+
+    transformers 5 writes ``tie_word_embeddings: true`` into every mT5 and T5 configuration. mT5 and T5 1.1, which it
+    then marks by ``scale_decoder_outputs: false``, have an output matrix of their own wherever their files hold one,
+    and so transformers 5 loads them; 4.x would tie it. Elsewhere the configuration is believed.
+
+    Args:
+        config: The checkpoint's ``config.json``.
+        names: Every tensor name in the files.
+    """
+    family = family_of(str(config["model_type"]))
+    untied = family.own_output or config.get("scale_decoder_outputs") is False
+    return untied and any(canonical(name, family, tied=False) == family.output for name in names)
+
+
 def published_ranker(source: str) -> PublishedRanker | None:
     """Returns the facts of a published T5 ranker by its hub id, with or without a revision; None where not known."""
     hub_id = source.split("@")[0]
@@ -162,6 +183,36 @@ def published_ranker(source: str) -> PublishedRanker | None:
 def types_scored_by(scorer: str) -> list[str]:
     """Returns the declared types whose plain folders score so."""
     return [model_type for model_type, family in FAMILIES.items() if family.scorer == scorer]
+
+
+#: What wrappers of a model put before its names.
+_WRAPPERS = re.compile(r"^(?:module\.|0\.auto_model\.|auto_model\.|0\.model\.)+")
+#: Endings of names in files of old, and today's.
+_LEGACY = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+
+
+def canonical(name: str, family: Family, tied: bool) -> str:
+    """Returns the bare backbone's name for a name as a file has it.
+
+    Args:
+        name: Such as ``bert.encoder.layer.0.output.LayerNorm.gamma``.
+        family: The facts of its model type.
+        tied: Whether the output matrix is the token embedding.
+    """
+    name = _WRAPPERS.sub("", name)
+    if family.prefix:
+        name = name.removeprefix(family.prefix)
+    for old, new in _LEGACY:
+        if name.endswith(old) or name == old[1:]:
+            name = name.removesuffix(old[1:]) + new[1:]
+    if tied and name == family.output:
+        return family.embedding
+    return family.tied.get(name, name)
+
+
+def is_head(name: str) -> bool:
+    """Returns whether a canonical name belongs to a head rather than to the bare backbone."""
+    return name.split(".")[0] in HEADS
 
 
 #: Where the layer's number stands in a canonical name, and, in an encoder-decoder, which side it is on.
@@ -179,4 +230,4 @@ def layer_of(name: str) -> tuple[str, int | None]:
         return match[1] or "", int(match[2])
     if name.startswith(("embeddings.", "shared.", "embed_tokens.", "wte.", "wpe.")):
         return "embeddings", None
-    return ("head" if name.split(".")[0] in HEADS else "other"), None
+    return ("head" if is_head(name) else "other"), None

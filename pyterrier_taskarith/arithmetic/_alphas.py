@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pyterrier_taskarith.checkpoints import layer_of
 from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.families import layer_of
 
 #: The key of the α of every layer that no other key selects.
 DEFAULT = "default"

@@ -8,17 +8,11 @@ from typing import Any, Protocol
 
 import torch
 
+from pyterrier_taskarith._files import combined, file_sha256
 from pyterrier_taskarith.arithmetic._alphas import Layers
-from pyterrier_taskarith.checkpoints import (
-    Checkpoint,
-    RowMatch,
-    SafetensorsFile,
-    combined,
-    family_of,
-    file_sha256,
-    match_rows,
-)
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, SafetensorsFile, match_rows
 from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.families import family_of
 
 FORMAT = "taskarith task vector 1"
 

@@ -11,8 +11,9 @@ from pyterrier_taskarith.arithmetic._alphas import Alpha, as_alpha, is_zero
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, check_finite
 from pyterrier_taskarith.arithmetic._plan import MergePlan
 from pyterrier_taskarith.arithmetic._stream import stream
-from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, canonical, family_of, match_rows, ties_embeddings
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, match_rows
 from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 
 logger = logging.getLogger("pyterrier_taskarith")
 

@@ -14,18 +14,9 @@ from pyterrier_taskarith.arithmetic._addition import Step
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
 from pyterrier_taskarith.arithmetic._term import Term, TermSum
-from pyterrier_taskarith.checkpoints import (
-    STRUCTURE,
-    Checkpoint,
-    RowMatch,
-    family_of,
-    is_head,
-    layer_of,
-    match_rows,
-    ties_embeddings,
-)
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, match_rows
 from pyterrier_taskarith.errors import MergeError
-from pyterrier_taskarith.families import FAMILIES
+from pyterrier_taskarith.families import FAMILIES, STRUCTURE, family_of, is_head, layer_of, ties_embeddings
 
 if TYPE_CHECKING:
     import pandas as pd

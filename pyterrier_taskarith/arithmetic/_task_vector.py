@@ -16,8 +16,9 @@ from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDiffere
 from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic._term import Edit, Term, TermSum
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
-from pyterrier_taskarith.checkpoints import Checkpoint, is_head
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.families import is_head
 
 
 class TaskVector(TermSum):

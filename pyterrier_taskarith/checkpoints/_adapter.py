@@ -14,10 +14,9 @@ import torch
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.checkpoints._header import TensorLocation
-from pyterrier_taskarith.checkpoints._names import canonical, is_head, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile
 from pyterrier_taskarith.errors import CheckpointError
-from pyterrier_taskarith.families import FAMILIES, family_of
+from pyterrier_taskarith.families import FAMILIES, canonical, family_of, is_head, ties_embeddings
 
 _PREFIX = "base_model.model."
 _ENTRY = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+(?:\.weight|\.bias)?|token_adapter\.trainable_tokens_delta)")

@@ -8,10 +8,9 @@ import torch
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.checkpoints._config import adapted_config
-from pyterrier_taskarith.checkpoints._names import canonical, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile
 from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
-from pyterrier_taskarith.families import family_of
+from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 
 #: PEFT's name of a task -> the class that it is trained with.
 _CLASSES = {"FEATURE_EXTRACTION": "AutoModel", "SEQ_CLS": "AutoModelForSequenceClassification",

@@ -1,27 +1,47 @@
 """A checkpoint: canonical name -> tensor, with its configuration and tokenizer. Files are opened when needed."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pyterrier_taskarith._files import combined, file_sha256
 from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from pyterrier_taskarith.checkpoints._config import adapted_config, further_folders, read_config, read_origin
-from pyterrier_taskarith.checkpoints._fingerprint import combined, file_sha256
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._locate import Located, locate
-from pyterrier_taskarith.checkpoints._names import Names, map_names, own_output, ties_embeddings
 from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
 from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.families import canonical, family_of, own_output, ties_embeddings
 
 #: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
 MAPPED_BYTES = 32 * 2**20
 #: Endings of the small files that say how a model reads text.
 _SETTINGS = (".json", ".txt", ".model")
+#: Names of tensors that are not parameters.
+_BUFFERS = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|rotary_emb\.\w+)$")
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the names of one file set map to canonical ones.
+
+    Attributes:
+        parameters: Canonical name -> the names in the files that hold it; more than one where a file repeats a tied
+            matrix.
+        buffers: Names in the files that are not parameters (position ids, rotary frequencies).
+        ignored: Names in the files that the model does not use.
+    """
+
+    parameters: Mapping[str, tuple[str, ...]]
+    buffers: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 class Checkpoint:
@@ -144,7 +164,7 @@ class Checkpoint:
     @cached_property
     def names(self) -> Names:
         """How the files' names map to canonical ones."""
-        return map_names(self.raw, self._config)
+        return _map_names(self.raw, self._config)
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -245,3 +265,24 @@ class Checkpoint:
         """The sha256 of the weights: of the files' names and their own sha256, and of an adapter's configuration."""
         paths = [file.path for file in self.files] + ([self.adapter.path] if self.adapter else [])
         return combined([(path.name, file_sha256(path)) for path in paths])
+
+
+def _map_names(names: Iterable[str], config: Mapping[str, Any]) -> Names:
+    """Maps the names of a checkpoint's files to canonical names.
+
+    Args:
+        names: Every tensor name in the files.
+        config: The checkpoint's ``config.json``.
+    """
+    family, tied = family_of(str(config["model_type"])), ties_embeddings(config)
+    ignore = re.compile(family.ignored or r"(?!)")
+    parameters: dict[str, list[str]] = {}
+    buffers, ignored = [], []
+    for name in names:
+        if _BUFFERS.search(name):
+            buffers.append(name)
+        elif ignore.fullmatch(name):
+            ignored.append(name)
+        else:
+            parameters.setdefault(canonical(name, family, tied), []).append(name)
+    return Names({k: tuple(v) for k, v in parameters.items()}, tuple(buffers), tuple(ignored))

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from pyterrier_taskarith.arithmetic import Merge, Term, alpha_of, check_finite
-from pyterrier_taskarith.checkpoints import layer_of
+from pyterrier_taskarith.families import layer_of
 from pyterrier_taskarith.inspection._parts import Part, VectorReader
 
 #: Numbers that are looked at together: what a core's cache holds in float64, and the bound on memory.

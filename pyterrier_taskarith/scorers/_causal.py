@@ -7,9 +7,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.families import types_scored_by
+from pyterrier_taskarith.families import family_of, types_scored_by
 from pyterrier_taskarith.scorers._causal_rows import Prompt, Row, batch_of, pack, token_log_probabilities
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions

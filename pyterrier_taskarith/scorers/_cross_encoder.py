@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.families import family_of
 from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._recipes import ACTIVATIONS, read_pair_recipe

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from pyterrier_taskarith.checkpoints import Checkpoint, family_of
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.families import family_of
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder

@@ -9,8 +9,9 @@ from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
 from pyterrier_taskarith.arithmetic import stream
-from pyterrier_taskarith.checkpoints import Checkpoint, canonical, family_of, ties_embeddings
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
 

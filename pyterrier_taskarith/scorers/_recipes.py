@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, open_weights
-from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.checkpoints import Checkpoint, open_weights
+from pyterrier_taskarith.errors import CheckpointError, ScorerError
 
 logger = logging.getLogger("pyterrier_taskarith")
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyterrier_taskarith.checkpoints import Checkpoint, family_of, ties_embeddings
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
-from pyterrier_taskarith.families import published_ranker, types_scored_by
+from pyterrier_taskarith.families import family_of, published_ranker, ties_embeddings, types_scored_by
 from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions

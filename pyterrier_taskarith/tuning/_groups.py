@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pyterrier_taskarith.arithmetic import DEFAULT, Alpha, LayerAlphas, Layers, MergePlan, alpha_of
-from pyterrier_taskarith.checkpoints import layer_of
 from pyterrier_taskarith.errors import TaskArithError
+from pyterrier_taskarith.families import layer_of
 from pyterrier_taskarith.reranker import TaskArithReranker
 
 #: Groups by a word: the embeddings and each layer; or the embeddings and, of an encoder-decoder on each side, thirds of

@@ -14,7 +14,8 @@ from pyterrier_taskarith.arithmetic import (
     make_plan,
 )
 from pyterrier_taskarith.arithmetic._alphas import Layers, layers_in_words
-from pyterrier_taskarith.checkpoints import Checkpoint, layer_of
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.families import layer_of
 from tests.arithmetic.modules import differing, module_of, weights_of
 from tests.checkpoints.by_hand import same_bits
 

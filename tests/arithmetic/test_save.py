@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pyterrier_taskarith.arithmetic import TaskVector
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple, passages, t5_triple
 from tests.arithmetic.folders import copy_of, files, state
 from tests.arithmetic.reference import Case, merge_of

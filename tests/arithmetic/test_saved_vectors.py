@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pyterrier_taskarith.arithmetic import MergeError, TaskVector
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple
 from tests.arithmetic.modules import differing
 from tests.arithmetic.reference import Case, read

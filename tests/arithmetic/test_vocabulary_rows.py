@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pyterrier_taskarith.arithmetic import LoadedWeights, MergeError, TaskVector, WeightSetting, make_plan
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
 from testing import t5_triple
 from tests.arithmetic.folders import copy_of, reorder_tokens, tokens_of
 from tests.arithmetic.modules import differing, module_of, weights_of

@@ -11,7 +11,9 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, canonical, family_of, ties_embeddings
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 from testing import bert_triple, t5_triple
 
 

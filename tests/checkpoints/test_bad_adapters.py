@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
-from pyterrier_taskarith.errors import MissingPackageError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
 from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints.by_hand import copied, raw
 

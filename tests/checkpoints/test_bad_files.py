@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple
 from tests.checkpoints.by_hand import copied, raw
 

@@ -3,8 +3,8 @@
 import hashlib
 import os
 
-from pyterrier_taskarith.checkpoints import Checkpoint, _fingerprint
-from pyterrier_taskarith.checkpoints._fingerprint import file_sha256
+from pyterrier_taskarith._files import file_sha256
+from pyterrier_taskarith.checkpoints import Checkpoint
 from testing import bert_triple
 from tests.checkpoints.by_hand import copied, hub_cache, rewrite, sha256
 
@@ -19,7 +19,7 @@ def count_hashing(monkeypatch) -> list[str]:
         hashed.append(file.name)
         return true(file, digest)
 
-    monkeypatch.setattr(_fingerprint.hashlib, "file_digest", counting)
+    monkeypatch.setattr(hashlib, "file_digest", counting)
     return hashed
 
 

@@ -12,8 +12,9 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from safetensors.torch import load, save
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.checkpoints._readers import BinFile, SafetensorsFile, open_weights
+from pyterrier_taskarith.errors import CheckpointError
 from testing import lora_adapter
 from tests.checkpoints.by_hand import copied, same_bits
 

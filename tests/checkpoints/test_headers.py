@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, TensorLocation
+from pyterrier_taskarith.checkpoints import Checkpoint, TensorLocation
 from pyterrier_taskarith.checkpoints._readers import SafetensorsFile
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple
 from tests.checkpoints.by_hand import raw, same_bits
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from huggingface_hub import constants, file_download, snapshot_download
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, _hub
+from pyterrier_taskarith.checkpoints import Checkpoint, _hub
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple, lora_adapter
 from tests.checkpoints.by_hand import copied, forget_connections, hub_cache, parameters, raw, same_bits
 from tests.checkpoints.stub_hub import stub_hub

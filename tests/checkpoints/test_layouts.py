@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from pyterrier_taskarith import TaskVector
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple, lora_adapter, t5_triple
 from tests.checkpoints.by_hand import copied, hub_cache, parameters, raw, same_bits
 

@@ -4,15 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pyterrier_taskarith.checkpoints import (
-    Checkpoint,
-    CheckpointError,
-    canonical,
-    family_of,
-    is_head,
-    layer_of,
-    ties_embeddings,
-)
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.families import canonical, family_of, is_head, layer_of, ties_embeddings
 from testing import bert_triple, t5_triple
 from tests.checkpoints.by_hand import STRAY, copied, parameters, raw, rewrite, rewrite_config
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from pyterrier_taskarith.checkpoints import Checkpoint, CheckpointError, match_rows
+from pyterrier_taskarith.checkpoints import Checkpoint, match_rows
+from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple, t5_triple
 from tests.checkpoints.by_hand import copied
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from pyterrier_taskarith._files import combined
 from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.arithmetic._difference import Difference
 from pyterrier_taskarith.arithmetic._term import TermSum
 from pyterrier_taskarith.arithmetic.methods._edits import Trim
-from pyterrier_taskarith.checkpoints import combined
 from pyterrier_taskarith.errors import MergeError
 
 

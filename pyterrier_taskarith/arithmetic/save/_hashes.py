@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from pyterrier_taskarith._files import known_sha256, remember_sha256
 from pyterrier_taskarith.arithmetic._pieces import PIECE, scratch
 from pyterrier_taskarith.arithmetic._tensors import FLAGS, as_bytes, read_bytes
-from pyterrier_taskarith.checkpoints import known_sha256, remember_sha256
 from pyterrier_taskarith.errors import MergeError
 
 #: Bytes of a file that one job hashes.

@@ -18,8 +18,9 @@ from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic._pieces import OutputTensor, all_finite, output_tensor
 from pyterrier_taskarith.arithmetic._tensors import FLAGS, OpenFiles, as_bytes, write_bytes
-from pyterrier_taskarith.checkpoints import DTYPES, canonical, family_of
+from pyterrier_taskarith.checkpoints import DTYPES
 from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.families import canonical, family_of
 
 #: Part of the work: returns how many bytes of the output it wrote.
 Job = Callable[[], int]
