@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "arithmetic": ("Merge", "MergeError", "MergePlan", "TaskVector"),
     "artifact": ("MergedModel",),
-    "checkpoints": ("Checkpoint", "CheckpointError"),
+    "checkpoints": ("Checkpoint",),
+    "errors": ("CheckpointError",),
     "evaluation": ("Comparison", "compare", "from_experiment", "plot_grid"),
     "fusion": ("MinMax", "Mix"),
     "inspection": ("Inspection", "inspect_merge"),

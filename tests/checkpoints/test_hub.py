@@ -2,10 +2,11 @@
 
 import json
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants, file_download, snapshot_download
 
-from pyterrier_taskarith.checkpoints import Checkpoint, _hub
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple, lora_adapter
 from tests.checkpoints.by_hand import copied, forget_connections, hub_cache, parameters, raw, same_bits
@@ -88,14 +89,14 @@ def test_a_cache_filled_by_another_program_without_the_readme_serves_offline(ber
 def test_all_files_are_of_one_commit_though_the_branch_moves(bert, tmp_path, online, monkeypatch):
     online.publish("org/name", bert.ranker, COMMIT)
     other = bert_triple(tmp_path, seed=1)
-    true = _hub.snapshot_download
+    true = huggingface_hub.snapshot_download
 
     def moving(*args, **kwargs):
         root = true(*args, **kwargs)
         online.publish("org/name", other.ranker, COMMIT[::-1])
         return root
 
-    monkeypatch.setattr(_hub, "snapshot_download", moving)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", moving)
     checkpoint = Checkpoint("org/name")
     assert checkpoint.folder.name == COMMIT
     assert all(same_bits(checkpoint.tensor(name), tensor) for name, tensor in raw(bert.ranker).items())
