@@ -1,4 +1,4 @@
-"""What a comparison found, and how it is made from one value per system, query and measure."""
+"""The result of a comparison, and how it is computed from one value per system, query and measure."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Comparison:
         """Returns one sentence: which systems are significantly better or worse than the best baseline, and in what.
 
         Args:
-            measures: The labels to speak of; None: all.
+            measures: The labels to report; None: all.
 
         Raises:
             ValueError: A label that the comparison does not have.
@@ -94,7 +94,7 @@ class Comparison:
         Args:
             system: Whose difference to show; None: the tested system with the highest mean in that measure.
             measure: A label; None: the first.
-            baseline: What it is held against, any other system; None: the best baseline in that measure.
+            baseline: The system to compare it with, any other; None: the best baseline in that measure.
             first: "best" puts the largest gains first, "worst" the largest losses, "changed" the largest differences
                 of either sign. Queries of equal difference are in the order of their ids.
 
@@ -158,8 +158,8 @@ class Comparison:
         if baseline is None:
             baseline = str(tests["baseline"].iloc[0])
         if system == baseline:
-            raise TaskArithError(f"{system!r} would be held against itself in {measure}: name another system= or "
-                                 "baseline=")
+            raise TaskArithError(f"{system!r} would be compared with itself in {measure}: name another system= "
+                                 "or baseline=")
         return system, measure, baseline
 
     def _values(self, measure: str) -> pd.DataFrame:
@@ -181,31 +181,15 @@ class Comparison:
     __repr__ = __str__
 
 
-def assemble(
-    per_query: pd.DataFrame,
-    systems: Sequence[str],
-    measures: Sequence[str],
-    baselines: tuple[str, ...],
-    procedure: Procedure,
-    n_unjudged: int,
-    texts: pd.Series | None = None,
-) -> Comparison:
-    """Compares systems on values that are already there.
+def assemble(per_query: pd.DataFrame, systems: Sequence[str], measures: Sequence[str], baselines: tuple[str, ...],
+             procedure: Procedure, n_unjudged: int, texts: pd.Series | None = None) -> Comparison:
+    """Returns the comparison of systems by their values per query; queries are aligned by qid.
 
-    Args:
-        per_query: Columns system, qid, measure, value; no system, query and measure twice.
-        systems: Names, in the order of the table's rows.
-        measures: Labels, in the order of the table's columns.
-        baselines: Names of the baselines; all other systems are tested against the best of them in each measure.
-        procedure: How they are tested.
-        n_unjudged: Queries that were left out, for the table's notes.
-        texts: qid → text of the query, where known.
-
-    Returns:
-        The comparison. Queries are aligned by their ids; nothing depends on the order of the rows.
+    No system, query and measure occurs twice in `per_query`. Systems and measures are in the order of the table's rows
+    and columns; the other arguments are attributes of the comparison.
 
     Raises:
-        ValueError: A system lacks a value that others have.
+        DataError: A system lacks a value that others have.
     """
     # Columns (measure, system), one row per query.
     values = per_query.pivot(index="qid", columns=["measure", "system"], values="value").sort_index()
@@ -217,8 +201,10 @@ def assemble(
     means = values.mean().unstack("measure").loc[list(systems), list(measures)]
     tests = pd.concat([_tests(values[measure], means[measure], measure, baselines, procedure) for measure in measures],
                       ignore_index=True)
-    return Comparison(means, _tidy(values, systems, measures), tests, baselines, procedure, len(values), n_unjudged,
-                      texts)
+    tidy = pd.concat([pd.DataFrame({"system": system, "qid": values.index, "measure": measure,
+                                    "value": values[measure, system].to_numpy(np.float64)})
+                      for system in systems for measure in measures], ignore_index=True)
+    return Comparison(means, tidy, tests, baselines, procedure, len(values), n_unjudged, texts)
 
 
 def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tuple[str, ...],
@@ -234,10 +220,3 @@ def _tests(values: pd.DataFrame, means: pd.Series, measure: str, baselines: tupl
     corrected = procedure.correct(frame["p"].to_numpy(np.float64))
     return frame.assign(system=tested, measure=measure, baseline=best, p_corrected=corrected,
                         significant=corrected < procedure.alpha)[TEST_COLUMNS]
-
-
-def _tidy(values: pd.DataFrame, systems: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
-    parts = [pd.DataFrame({"system": system, "qid": values.index, "measure": measure,
-                           "value": values[measure, system].to_numpy(np.float64)})
-             for system in systems for measure in measures]
-    return pd.concat(parts, ignore_index=True)

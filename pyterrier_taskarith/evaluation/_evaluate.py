@@ -55,10 +55,10 @@ def parse_measures(measures: str | Measure | Iterable[str | Measure]) -> dict[Me
 
 
 def make_evaluator(measures: Iterable[Measure], qrels: pd.DataFrame) -> Evaluator:
-    """Returns what evaluates runs in all measures at once.
+    """Returns an evaluator of runs in all measures.
 
-    Measures with gains of their own are kept apart: ir_measures computes an nDCG without gains by the gains of
-    whichever measure comes first to it.
+    Measures with gains of their own get a separate evaluator: ir_measures would compute an nDCG without gains by those
+    of another measure that comes before it.
 
     Args:
         measures: Such as the keys of :func:`parse_measures`.
@@ -108,21 +108,9 @@ System: TypeAlias = pd.DataFrame | pt.Transformer
 
 
 def named_systems(systems: Mapping[str, System] | Sequence[tuple[str, System]]) -> dict[str, System]:
-    """Reads systems given as a mapping or as (name, system) pairs.
-
-    Args:
-        systems: Name → run or transformer; or pairs, in which a repeated name would otherwise go unseen.
-
-    Returns:
-        Name → system, in the order given.
-
-    Raises:
-        ValueError: Two systems of the same name, or an empty name.
-        TypeError: Not a mapping or pairs, a name that is not a string, a system that is neither run nor transformer.
-    """
-    pairs = list(systems.items()) if isinstance(systems, Mapping) else list(systems)
+    """Returns checked name → system of a mapping or of (name, system) pairs, in the order given."""
     named: dict[str, System] = {}
-    for pair in pairs:
+    for pair in systems.items() if isinstance(systems, Mapping) else systems:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise WrongTypeError("systems must be a dict of name: system or a list of (name, system) pairs, "
                                  f"but it holds a {type(pair).__name__}")
@@ -140,34 +128,18 @@ def named_systems(systems: Mapping[str, System] | Sequence[tuple[str, System]]) 
     return named
 
 
-def evaluate(
-    systems: Mapping[str, System],
-    qrels: pd.DataFrame,
-    measures: Mapping[Measure, str],
-    topics: pd.DataFrame | None = None,
-    *,
-    verbose: bool = False,
-) -> tuple[pd.DataFrame, int]:
-    """Evaluates every system on the same queries.
-
-    The queries that count are pt.Experiment's by default: those with judgements, among `topics` where topics are
-    given. A judged query for which a system retrieved nothing has the measure's value for an empty ranking (0); a
-    query without judgements is left out.
-
-    Args:
-        systems: Name → run or transformer. A transformer is run once, on `topics`.
-        qrels: Columns qid, docno, label.
-        measures: Measure → label.
-        topics: Columns qid and what the transformers need; required if there is a transformer.
-        verbose: Show a progress bar over the systems.
+def evaluate(systems: Mapping[str, System], qrels: pd.DataFrame, measures: Mapping[Measure, str],
+             topics: pd.DataFrame | None = None, *, verbose: bool = False) -> tuple[pd.DataFrame, int]:
+    """Evaluates every system on the same queries; the arguments are those of `compare`.
 
     Returns:
         A frame (system, qid, measure, value), and the number of queries (in topics, or else in any run) that were
-        left out for want of judgements.
+        left out because they have no judgements.
 
     Raises:
-        ValueError: Bad input, as `checked_run`, `checked_qrels` and `checked_topics` say; a transformer without
-            topics; topics or a run that share no query with qrels; a measure that no installed provider computes.
+        DataError: Bad input, as `checked_run`, `checked_qrels` and `checked_topics` say; a transformer without
+            topics; topics or a run that share no query with qrels.
+        ValueError: No installed provider computes a measure.
     """
     qrels = checked_qrels(qrels)
     queries = pd.DataFrame(columns=["qid"]) if topics is None else checked_topics(topics)

@@ -32,7 +32,7 @@ def highest(means: ArrayLike) -> NDArray[np.bool_]:
 
 
 class PairedResult(NamedTuple):
-    """What one system's differences to another say."""
+    """The result of :func:`paired_comparison`; NaN where nothing can be tested."""
 
     difference: float
     ci_low: float
@@ -43,19 +43,6 @@ class PairedResult(NamedTuple):
     ties: int
     losses: int
     effect_size: float
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """A two-sided paired test.
-
-    Attributes:
-        label: What the table's footer calls it.
-        run: (differences, resamples, seed) → (statistic, p). It never sees differences that are all 0.
-    """
-
-    label: str
-    run: Callable[[Values, int, int], tuple[float, float]]
 
 
 def student_t(differences: Values, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
@@ -102,30 +89,12 @@ def fisher_randomization(differences: Values, resamples: int, seed: int) -> tupl
     return float(differences.mean()), p
 
 
-TESTS = {
-    "t": PairedTest("two-sided paired Student's t-test", student_t),
-    "wilcoxon": PairedTest("two-sided Wilcoxon signed-rank test", wilcoxon),
-    "fisher": PairedTest("two-sided Fisher randomisation test", fisher_randomization),
+#: Key -> label in a table's notes, and (differences, resamples, seed) -> (statistic, p); not called if all are 0.
+TESTS: dict[str, tuple[str, Callable[[Values, int, int], tuple[float, float]]]] = {
+    "t": ("two-sided paired Student's t-test", student_t),
+    "wilcoxon": ("two-sided Wilcoxon signed-rank test", wilcoxon),
+    "fisher": ("two-sided Fisher randomisation test", fisher_randomization),
 }
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A kind of two-sided confidence interval of a mean.
-
-    Attributes:
-        label: What the notes call it.
-        run: (values, level, resamples, seed) → (low, high). It never sees values that are all equal.
-        drawn: Whether it draws resamples, so that their number and the seed matter.
-    """
-
-    label: str
-    run: Callable[[Values, float, int, int], tuple[float, float]]
-    drawn: bool
-
-    def described(self, resamples: int, seed: int) -> str:
-        """The label, and what it was drawn with."""
-        return f"{self.label} ({resamples:,} resamples of the queries, seed {seed})" if self.drawn else self.label
 
 
 def student(values: Values, level: float, resamples: int = 0, seed: int = 0) -> tuple[float, float]:
@@ -147,9 +116,10 @@ def bca_bootstrap(values: Values, level: float, resamples: int, seed: int) -> tu
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-INTERVALS = {
-    "t": Interval("Student's t intervals", student, drawn=False),
-    "bootstrap": Interval("BCa bootstrap intervals", bca_bootstrap, drawn=True),
+#: Key -> label in a table's notes, and (values, level, resamples, seed) -> (low, high); not called if all are equal.
+INTERVALS: dict[str, tuple[str, Callable[[Values, float, int, int], tuple[float, float]]]] = {
+    "t": ("Student's t intervals", student),
+    "bootstrap": ("BCa bootstrap intervals", bca_bootstrap),
 }
 
 
@@ -174,28 +144,17 @@ def mean_interval(values: Values, *, interval: str, level: float, resamples: int
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # SciPy warns where it then returns NaN, which is printed as "n/a".
         warnings.simplefilter("ignore", RuntimeWarning)
-        return INTERVALS[interval].run(values, level, resamples, seed)
+        return INTERVALS[interval][1](values, level, resamples, seed)
 
 
-def paired_comparison(
-    system: Values, baseline: Values, *, test: str, level: float, resamples: int, seed: int,
-    interval: str = "t",
-) -> PairedResult:
-    """Compares a system with a baseline, query by query.
+def paired_comparison(system: Values, baseline: Values, *, test: str, level: float, resamples: int, seed: int,
+                      interval: str = "t") -> PairedResult:
+    """Compares a system with a baseline on the same queries in the same order; values of shape (queries,), float64.
 
-    Args:
-        system: Values of the system, shape (queries,), float64.
-        baseline: Values of the baseline for the same queries, in the same order.
-        test: A key of `TESTS`.
-        level: Confidence level of the interval of the mean difference.
-        resamples: Sign assignments of the Fisher test, resamples of the bootstrap.
-        seed: Seed of both.
-        interval: A key of `INTERVALS`, whatever the test.
-
-    Returns:
-        The result. Where all values are equal, or there is one query, nothing can be tested: p, the statistic and
-        the effect size are NaN. The effect size is Cohen's d_z, the mean difference over the standard deviation of
-        the differences (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, §2.3.5).
+    Where all values are equal, or there is one query, p, the statistic and the effect size are NaN. The effect size is
+    Cohen's d_z, the mean difference over the standard deviation of the differences (Cohen, "Statistical Power Analysis
+    for the Behavioral Sciences", 1988, §2.3.5). The other arguments are those of :class:`Procedure`; ``level`` is the
+    confidence level of the interval.
     """
     differences = system - baseline
     mean = float(differences.mean())
@@ -205,38 +164,24 @@ def paired_comparison(
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             if differences.any():
-                statistic, p = TESTS[test].run(differences, resamples, seed)
+                statistic, p = TESTS[test][1](differences, resamples, seed)
                 effect_size = float(np.divide(mean, differences.std(ddof=1)))
     low, high = mean_interval(differences, interval=interval, level=level, resamples=resamples, seed=seed)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return PairedResult(mean, low, high, statistic, p, wins, len(differences) - wins - losses, losses, effect_size)
 
 
-def bonferroni(p: NDArray[np.float64], n_comparisons: int) -> NDArray[np.float64]:
-    """Bonferroni: every p value times the number of comparisons, at most 1.
-
-    Args:
-        p: p values of one measure, shape (systems,). NaN stays NaN.
-        n_comparisons: The number to correct for; tests that gave NaN are part of it.
-
-    Returns:
-        Corrected p values, shape (systems,).
-    """
+def bonferroni(p: Values, n_comparisons: int) -> Values:
+    """Multiplies each p value by the number of comparisons, to at most 1; NaN stays NaN."""
     return np.minimum(p * n_comparisons, 1.0)
 
 
-def holm(p: NDArray[np.float64], n_comparisons: int) -> NDArray[np.float64]:
+def holm(p: Values, n_comparisons: int) -> Values:
     """Holm's step-down procedure: the i-th smallest p value times n − i + 1, never below the one before it.
 
+    NaN ranks after all others and stays NaN, so it is never rejected (statsmodels' Holm rejects it).
+
     Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics, 1979.
-
-    Args:
-        p: p values of one measure, shape (systems,). NaN ranks after all others and stays NaN, so it is never
-            rejected (statsmodels' Holm rejects it).
-        n_comparisons: The number to correct for, at least the number of p values; tests that gave NaN are part of it.
-
-    Returns:
-        Corrected p values, shape (systems,).
     """
     corrected = np.empty(len(p))
     order = np.argsort(p)  # NaN comes last, so it changes nothing before it
@@ -245,15 +190,8 @@ def holm(p: NDArray[np.float64], n_comparisons: int) -> NDArray[np.float64]:
     return corrected
 
 
-@dataclass(frozen=True)
-class Correction:
-    """A correction for multiple comparisons: what the footer calls it, and the function."""
-
-    label: str
-    run: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
-
-
-CORRECTIONS = {"bonferroni": Correction("Bonferroni", bonferroni), "holm": Correction("Holm", holm)}
+#: Key -> label in a table's notes, and (p values of one measure, n_comparisons) -> corrected p values.
+CORRECTIONS = {"bonferroni": ("Bonferroni", bonferroni), "holm": ("Holm", holm)}
 
 
 @dataclass(frozen=True)
@@ -280,11 +218,6 @@ class Procedure:
     interval: str = "t"
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be tested.
-
-        Raises:
-            ValueError: An unknown test or correction, or a number out of its range.
-        """
         if self.test not in TESTS:
             raise TaskArithError(f"unknown test {self.test!r}: choose one of {', '.join(map(repr, TESTS))}")
         if self.correction is not None and self.correction not in CORRECTIONS:
@@ -304,8 +237,8 @@ class Procedure:
             raise TaskArithError(f"resamples={self.resamples} is too few for the Fisher test to find anything "
                                  f"significant ({self}): give at least {least}")
         # An end of an interval is read from the resamples beyond it: there must be some on either side.
-        if INTERVALS[self.interval].drawn and self.resamples < 2 * least:
-            raise TaskArithError(f"resamples={self.resamples} is too few for {INTERVALS[self.interval].label} at "
+        if self.interval == "bootstrap" and self.resamples < 2 * least:
+            raise TaskArithError(f"resamples={self.resamples} is too few for {INTERVALS[self.interval][0]} at "
                                  f"{percent(self.interval_confidence)}: give at least {2 * least}")
 
     @property
@@ -317,31 +250,27 @@ class Procedure:
     def interval_confidence(self) -> float:
         """The level of each confidence interval: 1 − α / n where p values are corrected, so that all hold together.
 
-        With the t-test, Student's intervals and Bonferroni an interval leaves out 0 exactly where the corrected p value
+        With the t-test, Student's intervals and Bonferroni, an interval excludes 0 exactly where the corrected p value
         is significant. Holm has no such simple intervals: Bonferroni's are given, which are wider.
         """
         return 1 - self.alpha / (self.n_comparisons if self.correction else 1)
 
     @property
     def interval_label(self) -> str:
-        """What the intervals are called, with what they were drawn with."""
-        return INTERVALS[self.interval].described(self.resamples, self.seed)
+        """The name of the intervals, with the resamples and the seed of the bootstrap."""
+        label = INTERVALS[self.interval][0]
+        if self.interval == "bootstrap":
+            label += f" ({self.resamples:,} resamples of the queries, seed {self.seed})"
+        return label
 
-    def correct(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Corrects the p values of one measure.
-
-        Args:
-            p: Shape (systems,), NaN where nothing could be tested.
-
-        Returns:
-            Corrected p values, shape (systems,).
-        """
-        return CORRECTIONS[self.correction].run(p, self.n_comparisons) if self.correction else p.copy()
+    def correct(self, p: Values) -> Values:
+        """Returns the corrected p values of one measure, shape (systems,); NaN where nothing could be tested."""
+        return CORRECTIONS[self.correction][1](p, self.n_comparisons) if self.correction else p.copy()
 
     def __str__(self) -> str:
-        test = TESTS[self.test].label
+        test = TESTS[self.test][0]
         if self.test == "fisher":
             test += f" (at most {self.resamples:,} assignments, seed {self.seed})"
         comparisons = f"{self.n_comparisons} comparison{'s' * (self.n_comparisons != 1)} in each measure"
-        correction = f"{CORRECTIONS[self.correction].label} over" if self.correction else "uncorrected for"
+        correction = f"{CORRECTIONS[self.correction][0]} over" if self.correction else "uncorrected for"
         return f"{test}, {correction} {comparisons}, {percent(self.confidence)} confidence"

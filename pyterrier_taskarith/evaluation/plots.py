@@ -41,7 +41,7 @@ def pyplot(what: str) -> Any:
 
 
 def finished(figure: Any, path: str | Path | None) -> Any:
-    """Writes a figure where asked to, and takes it out of pyplot's hands, else a notebook shows it twice.
+    """Saves a figure if there is a path, and closes it in pyplot, so that a notebook does not show it twice.
 
     Args:
         figure: A figure that pyplot made.
@@ -63,20 +63,7 @@ def finished(figure: Any, path: str | Path | None) -> Any:
 def plot_differences(differences: pd.Series, *, system: str, baseline: str, measure: str,
                      interval: tuple[float, float, float] | None = None, title: str | None = None,
                      path: str | Path | None = None) -> Any:
-    """Draws the difference of each query, largest gain first, with the mean and its confidence interval.
-
-    Args:
-        differences: One value for each query.
-        system: Whose differences they are.
-        baseline: To which system.
-        measure: In which measure.
-        interval: Low end, high end and level of the mean's confidence interval, or None.
-        title: None: systems, mean difference, wins, ties and losses.
-        path: Where to write a PNG, or None.
-
-    Returns:
-        The matplotlib figure.
-    """
+    """Draws `Comparison.plot_differences` of one difference a query; the interval is its two ends and its level."""
     plt = pyplot("a plot of differences")
     values = np.sort(differences.to_numpy())[::-1]
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
@@ -128,7 +115,7 @@ def plot_grid(evidence: pd.DataFrame, *, measure: str | None = None, chosen: tup
     if chosen is not None and (chosen[0] not in alphas or chosen[1] not in weights):
         raise DataError(f"chosen={chosen} was not swept: α is one of {alphas.tolist()}, the weight of "
                         f"{weights.tolist()}")
-    # Places, not numbers, on the axes: a grid's steps may be uneven.
+    # The axes show indices, not numbers: a grid's steps may be uneven.
     figure, axes = plt.subplots(figsize=(2.2 + 0.55 * len(alphas), 1.6 + 0.4 * len(weights)), layout="constrained")
     image = axes.imshow(values, origin="lower", aspect="auto", cmap="viridis")
     figure.colorbar(image, ax=axes, label=measure)
@@ -162,7 +149,7 @@ def _write(axes: Any, values: np.ndarray) -> None:
 
 
 def read_evidence(evidence: pd.DataFrame, measure: str | None = None) -> tuple[str, pd.DataFrame]:
-    """Takes one measure out of a sweep.
+    """Returns the rows of one measure of a sweep, checked.
 
     Args:
         evidence: Columns alpha, weight, measure, value: means over queries; with a column qid, a value for each query.
@@ -190,8 +177,9 @@ def read_evidence(evidence: pd.DataFrame, measure: str | None = None) -> tuple[s
         raise DataError(f"the sweep has no {measure!r}; it has {sorted(evidence['measure'].unique())}")
     for column in ("alpha", "weight", "value"):
         if not is_numeric_dtype(rows[column]) or rows[column].isna().any():
+            bad = rows.loc[pd.to_numeric(rows[column], errors="coerce").isna(), column].tolist()
             raise DataError(f"evidence has values in column {column!r} that are not numbers, such as "
-                            f"{_no_number(rows[column])!r}")
+                            f"{(bad or rows[column].tolist())[0]!r}")
     key = ["alpha", "weight", *(["qid"] if "qid" in rows.columns else [])]
     if (repeated := rows.duplicated(key)).any():
         named = ", ".join(f"{column} {value}" for column, value in rows.loc[repeated, key].iloc[0].items())
@@ -201,10 +189,5 @@ def read_evidence(evidence: pd.DataFrame, measure: str | None = None) -> tuple[s
 
 
 def setting_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over queries: alpha, weight, value; rows that are means already stay as they are."""
+    """Returns means over queries (alpha, weight, value); rows that are already means stay as they are."""
     return rows.groupby(["alpha", "weight"], as_index=False)["value"].mean()
-
-
-def _no_number(values: pd.Series) -> object:
-    bad = values[pd.to_numeric(values, errors="coerce").isna()].tolist()
-    return bad[0] if bad else values.iloc[0]

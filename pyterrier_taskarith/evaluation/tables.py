@@ -58,7 +58,7 @@ class Table:
 
 
 def to_text(table: Table) -> str:
-    """Plain text: columns that line up, digits under digits, stars in a place of their own."""
+    """Returns plain text: columns are aligned, digits under digits, with stars in a column of their own."""
     columns = []
     for index, title in enumerate(table.header):
         cells = [row[index] for row in table.rows]
@@ -75,7 +75,7 @@ def to_text(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's Markdown."""
+    """Returns GitHub's Markdown."""
     def written(cell: Cell) -> str:
         text = markdown(cell.text)
         return (f"**{text}**" if cell.bold else text) + markdown(STAR) * cell.star
@@ -89,7 +89,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """LaTeX with the rules of the package booktabs. Greek letters become mathematics, so any engine sets them."""
+    """Returns LaTeX for the package booktabs; Greek letters are written as mathematics, which any engine can set."""
     def written(cell: Cell) -> str:
         text = latex(cell.text)
         return (rf"\textbf{{{text}}}" if cell.bold else text) + STAR * cell.star
@@ -115,7 +115,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """An HTML table, as notebooks show it."""
+    """Returns an HTML table, as notebooks show it."""
     def written(cell: Cell, index: int) -> str:
         text = html.escape(cell.text)
         inner = (f"<b>{text}</b>" if cell.bold else text) + STAR * cell.star
@@ -132,7 +132,7 @@ def to_html(table: Table) -> str:
                       f"<p>{notes}</p>"])
 
 
-#: Format -> what writes a table in it.
+#: Format -> function that writes a table in it.
 FORMATS: dict[str, Callable[[Table], str]] = {
     "text": to_text, "markdown": to_markdown, "latex": to_latex, "html": to_html}
 

@@ -70,7 +70,7 @@ def test_compare_passes_the_texts_on_whatever_type_the_ids_have(runs, qrels):
     ({"system": "Θ_X"}, r"no system 'Θ_X'; it has \['BM25', 'Θ_T', "),
     ({"baseline": "Θ_X"}, r"no system 'Θ_X'"),
     ({"measure": "map"}, r"no measure 'map'; it has "),
-    ({"system": "BM25", "measure": "m"}, r"'BM25' would be held against itself in m: name another"),
+    ({"system": "BM25", "measure": "m"}, r"'BM25' would be compared with itself in m: name another"),
     ({"first": "last"}, r"first='last': choose one of 'best', 'worst', 'changed'"),
 ])
 def test_unknown_names_are_refused(arguments, message):
