@@ -3,20 +3,34 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
-from pyterrier_taskarith.arithmetic import Merge, Term, alpha_of, check_finite
+from pyterrier_taskarith.arithmetic import (
+    Addend,
+    CheckpointDifference,
+    InMemory,
+    Merge,
+    MergePlan,
+    Term,
+    alpha_of,
+    check_finite,
+    plain_addend,
+)
+from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch
 from pyterrier_taskarith.families import layer_of
-from pyterrier_taskarith.inspection._parts import Part, VectorReader
 
 #: Numbers that are looked at together: what a core's cache holds in float64, and the bound on memory.
 PIECE = 2**16
 #: The layer of the rows over all layers.
 ALL = "all"
 _ORDER = ("embeddings", "encoder", "decoder", "", "other", "head")
+#: Sums behind a cosine and a share of conflicts, and all sums of a vector.
+_PAIR = ("dot", "ours", "theirs", "both", "opposite")
+_SUMS = ("weights", "tau²", "theta²", "zeros", *_PAIR, "changed", "lost", "overflow")
 
 Advance = Callable[[int], object]
 
@@ -78,8 +92,85 @@ def layer_label(name: str) -> str:
     return side if number is None else f"{side}.{number}" if side else str(number)
 
 
-_PAIR = ("dot", "ours", "theirs", "both", "opposite")
-_SUMS = ("weights", "tau²", "theta²", "zeros", *_PAIR, "changed", "lost", "overflow")
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a difference, within one piece of Θ_T's parameter.
+
+    Attributes:
+        values: float64, rows × width.
+        rows: int64, ascending: which rows of the piece they are; None: all.
+    """
+
+    values: torch.Tensor
+    rows: np.ndarray | None
+
+    def of(self, piece: torch.Tensor) -> torch.Tensor:
+        """Returns the same rows of a piece."""
+        return piece if self.rows is None else piece[torch.from_numpy(self.rows)]
+
+
+class _VectorReader:
+    """One task vector in one parameter of Θ_T, with Θ_T − Θ_0 where all its terms start from one Θ_0."""
+
+    def __init__(self, plan: MergePlan, terms: list[Term], name: str) -> None:
+        """Finds the tensors of the vector's terms that cover the parameter; of an edited term, τ is computed."""
+        matches = [plan.rows_of(term, name) for term in terms]
+        self._addends = [plain_addend(term, name, term.scale, rows, _tensor) or Addend(
+            term.scale, InMemory(term.tensor(name).reshape(-1)), None, rows)
+            for term, rows in zip(terms, matches, strict=True)]
+        self._base: Addend | None = None
+        origin = _origin(terms)
+        if origin is not None and name in origin.base.shapes:
+            inner = origin.rows if name in origin.by_token else None
+            self._base = Addend(1.0, _tensor(origin.base, name), None, matches[0],
+                                None if inner is None else RowMatch(inner.theirs, inner.theirs))
+
+    @property
+    def by_row(self) -> bool:
+        """Returns whether rows are matched by token anywhere between Θ_T, Θ_D and Θ_0."""
+        return any(addend.by_row for addend in (*self._addends, *filter(None, [self._base])))
+
+    def read(self, theta: torch.Tensor, start: int) -> tuple[_Part, _Part | None]:
+        """Returns τ and Θ_T − Θ_0, where ``theta`` are the rows of Θ_T from ``start`` on."""
+        parts = []
+        for addend in self._addends:
+            rows, tau = _values(addend, theta, start)
+            parts.append(_Part(tau.double().mul_(addend.factor), rows))
+        if self._base is None:
+            return _total(parts, theta.shape), None
+        rows, base = _values(self._base, theta, start)
+        learnt = torch.sub((theta if rows is None else theta[torch.from_numpy(rows)]).float(), base)
+        return _total(parts, theta.shape), _Part(learnt.double(), rows)
+
+
+def _tensor(checkpoint: Checkpoint, name: str) -> InMemory:
+    return InMemory(checkpoint.tensor(name).reshape(-1))
+
+
+def _values(addend: Addend, theta: torch.Tensor, start: int) -> tuple[np.ndarray | None, torch.Tensor]:
+    width = theta.shape[1]
+    rows, values = addend.part(start * width, theta.numel(), width)
+    return rows, values.view(-1, width)
+
+
+def _origin(terms: list[Term]) -> CheckpointDifference | None:
+    """Returns the first difference of a vector where all of them depart from one Θ_0, else None."""
+    parts = [part for term in terms for part in term.difference.parts()]
+    plain = [part for part in parts if isinstance(part, CheckpointDifference)]
+    return plain[0] if len(plain) == len(parts) and len({part.base for part in plain}) == 1 else None
+
+
+def _total(parts: list[_Part], shape: torch.Size) -> _Part:
+    """Returns the sum of parts of one piece; a row that one of them lacks counts as 0 there."""
+    if len(parts) == 1:
+        return parts[0]
+    summed, known = torch.zeros(shape, dtype=torch.float64), np.zeros(shape[0], dtype=bool)
+    for part in parts:
+        rows = np.arange(shape[0]) if part.rows is None else part.rows
+        summed[torch.from_numpy(rows)] += part.values
+        known[rows] = True
+    rows = np.flatnonzero(known)
+    return _Part(summed, None) if len(rows) == shape[0] else _Part(summed[torch.from_numpy(rows)], rows)
 
 
 def _sums(merge: Merge, name: str, dtype: torch.dtype, advance: Advance) -> dict[str, defaultdict[str, float]]:
@@ -89,7 +180,7 @@ def _sums(merge: Merge, name: str, dtype: torch.dtype, advance: Advance) -> dict
         terms.setdefault(vector, []).append(term)
     every = list(itertools.chain(*terms.values()))
     whole = merge.ranker.tensor(name)
-    vectors = {vector: VectorReader(merge.plan, found, name) for vector, found in terms.items()}
+    vectors = {vector: _VectorReader(merge.plan, found, name) for vector, found in terms.items()}
     by_row = any(reader.by_row for reader in vectors.values())
     theta = whole.reshape(whole.shape[0], -1) if by_row else whole.reshape(-1, 1)
     # A great circle is no sum of pieces.
@@ -98,7 +189,7 @@ def _sums(merge: Merge, name: str, dtype: torch.dtype, advance: Advance) -> dict
     step = max(1, PIECE // theta.shape[1])
     for start in range(0, len(theta), step):
         piece = theta[start:start + step]
-        taus: dict[str, Part] = {}
+        taus: dict[str, _Part] = {}
         for vector, reader in vectors.items():
             taus[vector], learnt = reader.read(piece, start)
             _add(sums[vector], _alone(piece, taus[vector]))
@@ -127,12 +218,12 @@ def _add(sums: defaultdict[str, float], more: Mapping[str, float]) -> None:
         sums[column] += number
 
 
-def _alone(theta: torch.Tensor, tau: Part) -> dict[str, float]:
+def _alone(theta: torch.Tensor, tau: _Part) -> dict[str, float]:
     return {"weights": tau.values.numel(), "tau²": _square(tau.values), "theta²": _square(tau.of(theta).double()),
             "zeros": tau.values.numel() - int(torch.count_nonzero(tau.values))}
 
 
-def _together(one: Part, two: Part, suffix: str) -> dict[str, float]:
+def _together(one: _Part, two: _Part, suffix: str) -> dict[str, float]:
     """Returns the sums behind a cosine and a share of conflicts, over the rows that both have."""
     ours, theirs = one.values, two.values
     first, second = (np.arange(len(part.values)) if part.rows is None else part.rows for part in (one, two))
@@ -145,7 +236,7 @@ def _together(one: Part, two: Part, suffix: str) -> dict[str, float]:
     return {f"{column}{suffix}": value for column, value in zip(_PAIR, found, strict=True)}
 
 
-def _change(theta: torch.Tensor, taus: Mapping[str, Part], alphas: Mapping[str, float]) -> torch.Tensor:
+def _change(theta: torch.Tensor, taus: Mapping[str, _Part], alphas: Mapping[str, float]) -> torch.Tensor:
     """Returns Σ α·τ over a piece of Θ_T, float64."""
     change = torch.zeros(theta.shape, dtype=torch.float64)
     for vector, tau in taus.items():
