@@ -18,8 +18,8 @@ from experiments.scoring import Alpha, Workbench
 from experiments.systems import BIOMEDICAL, System
 from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import highest
-from pyterrier_taskarith.evaluation.tables import Cell, Table
 from pyterrier_taskarith.families import layer_of
+from pyterrier_taskarith.tables import Cell, Table
 
 NAME = "layers"
 

@@ -9,7 +9,7 @@ from experiments.measuring import Measured
 from experiments.paper import BASE, BM25, DOMAIN, FIXED, RANKER, TUNED, Figures
 from experiments.protocol import MEASURES, READINGS
 from pyterrier_taskarith.evaluation import highest
-from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal
+from pyterrier_taskarith.tables import Cell, Table, decimal
 
 NOTHING = "—"
 #: The variants as the paper calls them.

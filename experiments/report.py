@@ -4,7 +4,7 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pyterrier_taskarith.evaluation.tables import FORMATS, Table, latex, markdown
+from pyterrier_taskarith.tables import FORMATS, Table, latex, markdown
 
 
 @dataclass(frozen=True, repr=False)

@@ -92,7 +92,7 @@ def _paragraphs() -> dict[str, Callable[[str], str]]:
     """Returns what makes a sentence a paragraph of a format."""
     import html
 
-    from pyterrier_taskarith.evaluation.tables import latex, markdown
+    from pyterrier_taskarith.tables import latex, markdown
 
     return {"text": str, "markdown": markdown, "latex": latex, "html": lambda text: f"<p>{html.escape(text)}</p>"}
 

@@ -96,7 +96,7 @@ def run(given: argparse.Namespace) -> None:
 def report(tuned: "Tuned", data: TuningData) -> str:
     """Returns what the command prints: the grid, the best setting, and the pipeline."""
     from pyterrier_taskarith.evaluation import MEAN_TOLERANCE
-    from pyterrier_taskarith.evaluation.tables import Cell, Table, to_text
+    from pyterrier_taskarith.tables import Cell, Table, to_text
 
     columns = [column for column in tuned.evidence.columns if column == "alpha" or column.startswith("alpha.")]
     grid = tuned.evidence.pivot(index=columns, columns="weight", values="value")

@@ -15,7 +15,7 @@ from pyterrier_taskarith.errors import DataError, TaskArithError
 from pyterrier_taskarith.evaluation._report import conclusion, means_table, tests_table
 from pyterrier_taskarith.evaluation._significance import Procedure, highest, paired_comparison
 from pyterrier_taskarith.evaluation.plots import plot_differences
-from pyterrier_taskarith.evaluation.tables import Table, to_html, to_latex, to_markdown, to_text
+from pyterrier_taskarith.tables import Table, to_html, to_latex, to_markdown, to_text
 
 TEST_COLUMNS = ["system", "measure", "baseline", "difference", "ci_low", "ci_high", "statistic", "p", "p_corrected",
                 "significant", "wins", "ties", "losses", "effect_size"]

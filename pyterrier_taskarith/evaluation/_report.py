@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pyterrier_taskarith.evaluation._significance import Procedure, highest
-from pyterrier_taskarith.evaluation.tables import Cell, Table, decimal, interval, one_line, p_value, percent
+from pyterrier_taskarith.tables import Cell, Table, decimal, interval, one_line, p_value, percent
 
 # Verdict → words before the measures, word before the baseline; in the order in which they are told.
 VERDICTS = {

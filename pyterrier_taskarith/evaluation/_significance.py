@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from pyterrier_taskarith.errors import TaskArithError
-from pyterrier_taskarith.evaluation.tables import percent
+from pyterrier_taskarith.tables import percent
 
 Values = NDArray[np.float64]
 

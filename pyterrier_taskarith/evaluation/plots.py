@@ -13,7 +13,7 @@ from pyterrier_taskarith._files import new_file
 from pyterrier_taskarith.data import first_few
 from pyterrier_taskarith.errors import DataError, MissingPackageError, WrongTypeError
 from pyterrier_taskarith.evaluation._significance import highest
-from pyterrier_taskarith.evaluation.tables import decimal, percent
+from pyterrier_taskarith.tables import decimal, percent
 
 #: The package's extra that brings matplotlib.
 EXTRA = "demo"

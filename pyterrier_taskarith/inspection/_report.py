@@ -1,4 +1,4 @@
-"""What a merge would do, as plain text and as HTML."""
+"""What a merge would do, as plain text, as HTML and as a picture."""
 
 import html
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +11,7 @@ import pandas as pd
 from pyterrier_taskarith.arithmetic import Alpha, LayerAlphas, MergePlan
 from pyterrier_taskarith.errors import MissingPackageError
 from pyterrier_taskarith.inspection._diagnostics import ALL
+from pyterrier_taskarith.tables import Cell, Table, to_html, to_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ class Inspection:
         """
         blocks = [f"Θ' = {self.recipe}", f"{self.plan.summary()}."]
         for title, table in _tables(self, parameters):
-            blocks.append("\n".join([*filter(None, [title]), *(line.rstrip() for line in _lines(table))]))
+            blocks.append(f"{title}\n" * bool(title) + to_text(table))
         blocks.append("\n".join(_legend(self)))
         remarks = [*(f"note: {note}" for note in self.notes), *(f"! {warning}" for warning in self.warnings)]
         if remarks:
@@ -93,7 +94,7 @@ class Inspection:
     def _repr_html_(self) -> str:
         blocks = [f"<p>Θ' = {html.escape(self.recipe)}<br>{html.escape(self.plan.summary())}.</p>"]
         for title, table in _tables(self, parameters=False):
-            blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + table.to_html(index=False))
+            blocks.append(f"<p>{html.escape(title)}</p>" * bool(title) + to_html(table))
         blocks.append(f"<p>{'<br>'.join(map(html.escape, _legend(self)))}</p>")
         remarks = [*(f"Note: {note}" for note in self.notes), *self.warnings]
         if remarks:
@@ -107,7 +108,7 @@ class Inspection:
     __repr__ = __str__
 
 
-def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, Table]]:
     """Yields title and table, by layer and where asked by parameter, of each vector; a single one needs no title."""
     for vector, tau in inspection.plan.vectors.items():
         own = inspection.layers[inspection.layers["vector"] == vector]
@@ -124,28 +125,18 @@ def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, pd.
                    _written(rows, ["parameter", "why"], others, isinstance(alpha, LayerAlphas)))
 
 
-def _written(rows: pd.DataFrame, labels: list[str], others: list[str], by_layer: bool) -> pd.DataFrame:
-    """Returns a frame of texts; a column in which there is no number is left out."""
+def _written(rows: pd.DataFrame, labels: list[str], others: list[str], by_layer: bool) -> Table:
+    """Returns a table of some rows; a column without a number is left out."""
     columns = dict(_COLUMNS) if by_layer else {name: column for name, column in _COLUMNS.items() if name != "alpha"}
     for other in others:
         columns |= {f"{name}.{other}": (f"{_COLUMNS[name][0]} {other}", _COLUMNS[name][1])
                     for name in ("cosine", "conflicts")}
-    table = pd.DataFrame({label: rows[label].astype(str) for label in labels})
+    texts = {label: rows[label].astype(str).tolist() for label in labels}
     for name, (title, write) in columns.items():
         if rows[name].notna().any():
-            table[title] = [write(value) if value == value else "" for value in rows[name]]
-    return table
-
-
-def _lines(table: pd.DataFrame) -> Iterator[str]:
-    """Yields a table's lines: names to the left, numbers to the right."""
-    columns = []
-    for title in table.columns:
-        texts = [str(title), *table[title]]
-        width = max(map(len, texts))
-        left = title in ("layer", "parameter", "why")
-        columns.append([text.ljust(width) if left else text.rjust(width) for text in texts])
-    return ("  ".join(line) for line in zip(*columns, strict=True))
+            texts[title] = [write(value) if value == value else "" for value in rows[name]]
+    cells = tuple(tuple(map(Cell, row)) for row in zip(*texts.values(), strict=True))
+    return Table(tuple(texts), cells, (), n_labels=len(labels))
 
 
 def _legend(inspection: Inspection) -> Iterator[str]:

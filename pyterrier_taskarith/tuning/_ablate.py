@@ -13,7 +13,8 @@ from pyterrier_taskarith.arithmetic import LayerAlphas
 from pyterrier_taskarith.errors import TaskArithError, WrongTypeError
 from pyterrier_taskarith.evaluation import mean_interval
 from pyterrier_taskarith.evaluation.plots import finished, pyplot
-from pyterrier_taskarith.evaluation.tables import (
+from pyterrier_taskarith.reranker import TaskArithReranker
+from pyterrier_taskarith.tables import (
     Cell,
     Table,
     decimal,
@@ -25,7 +26,6 @@ from pyterrier_taskarith.evaluation.tables import (
     to_markdown,
     to_text,
 )
-from pyterrier_taskarith.reranker import TaskArithReranker
 from pyterrier_taskarith.tuning._development import AVERAGE, Frames, Measures, developments
 from pyterrier_taskarith.tuning._groups import Groups, LayerGroups, layer_groups
 from pyterrier_taskarith.tuning._sweep import check_reranker, checked_weights, resuming, scored

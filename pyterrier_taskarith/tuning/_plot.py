@@ -10,7 +10,7 @@ import pandas as pd
 from pyterrier_taskarith.errors import TaskArithError
 from pyterrier_taskarith.evaluation import INTERVALS, mean_interval
 from pyterrier_taskarith.evaluation.plots import finished, pyplot, read_evidence, setting_means
-from pyterrier_taskarith.evaluation.tables import percent
+from pyterrier_taskarith.tables import percent
 
 #: Of the bootstrap that a band may be made by.
 RESAMPLES, SEED = 10_000, 42

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_taskarith.evaluation import compare, from_experiment
-from pyterrier_taskarith.evaluation.tables import decimal, display_width, interval, latex, markdown, p_value
+from pyterrier_taskarith.tables import decimal, display_width, interval, latex, markdown, p_value
 
 NOTE = ("significantly better than the best of BM25 and Θ_T in that measure: two-sided paired Student's t-test, "
         "Bonferroni over 1 comparison in each measure, 95 % confidence, 12 queries.")

@@ -169,7 +169,7 @@ def test_a_notebook_gets_the_same_figures_escaped(triple, tmp_path):
     shown = inspection._repr_html_()
     assert "a&lt;b&gt;" in shown and "a<b>" not in shown
     for figure in table(str(inspection), "layer")["encoder.0"][:5]:
-        assert f"<td>{figure}</td>" in shown
+        assert f">{figure}</td>" in shown
 
 
 def test_the_plot_shows_the_frame(triple, further, tmp_path):

@@ -129,7 +129,7 @@ def to_html(table: Table) -> str:
     rows = ["<tr>" + "".join(written(cell, index) for index, cell in enumerate(row)) + "</tr>" for row in table.rows]
     notes = "<br>".join(html.escape(note) for note in table.notes)
     return "\n".join(["<table>", f"<thead><tr>{titles}</tr></thead>", "<tbody>", *rows, "</tbody>", "</table>",
-                      f"<p>{notes}</p>"])
+                      *([f"<p>{notes}</p>"] if notes else [])])
 
 
 #: Format -> function that writes a table in it.
