@@ -11,35 +11,28 @@ from pathlib import Path, PurePosixPath
 from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith.errors import DataError
 
-#: Of these, the one that a zip holds says where its collection lies.
+#: A collection lies in the folder of the zip that holds one of these.
 DOCUMENTS = ("corpus.jsonl", "docs.jsonl")
 #: A collection's other files, relative to that; nothing else is unpacked.
 _OTHERS = re.compile(r"queries\.jsonl|queries\.tsv|qrels\.txt|qrels/[^/\\]+\.tsv")
 
 
-def unpacked(path: str | Path, place: str | Path) -> Path:
-    """Returns the folder of a zipped collection, which is unpacked under ``place`` once.
+def unpacked(path: Path, parent: Path) -> Path:
+    """Returns the folder of a zipped collection, which is unpacked into a subfolder of ``parent`` once.
 
-    Only a collection's own files are written, under names made here, so that a name such as ``../x`` in the zip leads
-    nowhere. A zip of the same contents is found again.
-
-    Args:
-        path: The zip file.
-        place: Where the folder is made.
+    Only a collection's own files are written, under names made here, so that a name such as ``../x`` in the zip cannot
+    lead outside. A zip of the same contents uses the same folder.
 
     Raises:
         FileNotFoundError: If there is no such file, or the zip holds no documents.
         DataError: If it is not a whole zip (half downloaded, say), encrypted, or holds several collections.
         OSError: If it cannot be written; nothing is left behind then.
     """
-    path, place = Path(path), Path(place)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
             facts = [(name, info.CRC, info.file_size) for name, info in sorted(members.items())]
-            folder = place / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+            folder = parent / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
             if not folder.is_dir():
                 with suppress(FileExistsError), new_folder(folder) as new:  # another process may be faster
                     _extract(archive, members, new, path)

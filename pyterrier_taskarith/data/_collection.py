@@ -1,4 +1,4 @@
-"""A test collection: documents, and queries with their judgements by split, of whatever size and from wherever."""
+"""A test collection: documents, and queries with their judgements by split, from a folder, a zip or ir_datasets."""
 
 import hashlib
 import warnings
@@ -93,15 +93,14 @@ def open_dataset(source: str | Path, split: str | None = None, *, development: s
             ``qrels.txt``, or an ``irds:`` id.
         documents: Where the documents are, if elsewhere: a folder or zip, a file of JSON lines, or an ``irds:`` id.
         halve: Whether queries of one split only are divided into "dev" and "test" by `split_of`.
-        place: Folder for unpacked zips and for the positions of documents in their files; None: the package's cache
-            folder.
+        place: Folder for unpacked zips and for indexes of documents; None: the package's cache folder.
 
     Raises:
         FileNotFoundError: If there is no such folder, file or split.
         DataError: If a line does not have the form above, a docno occurs twice, or a qid with different queries, or a
             pair is judged twice with different labels; the message names the file, the line and the value. Or if no
             judged document is there, a zip is damaged, or there is no such id.
-        ConnectionError: If files of ir_datasets cannot be had.
+        ConnectionError: If files of ir_datasets cannot be downloaded.
     """
     base = home() if place is None else Path(place)
     if str(source).startswith(PREFIX):
@@ -113,8 +112,9 @@ def open_dataset(source: str | Path, split: str | None = None, *, development: s
         folder = _folder(source, base)
         splits, origin = _local_splits(folder, split)
     if development is not None:
-        splits = {DEVELOPMENT: _development(development), **{key: part for key, part in splits.items()
-                                                            if key != DEVELOPMENT}}
+        apart = (_irds_split(str(development)) if str(development).startswith(PREFIX) else
+                 _plain_split(Path(development)))
+        splits = {DEVELOPMENT: apart, **{key: part for key, part in splits.items() if key != DEVELOPMENT}}
         origin = f"development queries from {Path(development).name}"
     elif halve and len(splits) == 1:
         splits, origin = _halves(next(iter(splits.values())), name), "divided by a hash of the query"
@@ -152,7 +152,7 @@ def _texts(source: str | Path, base: Path) -> TextSource:
 
 
 def _local_splits(folder: Path, split: str | None) -> tuple[dict[str, _Split], str]:
-    """Returns a folder's splits, and where they come from in words."""
+    """Returns a folder's splits, and their origin for the report."""
     if (folder / "queries.tsv").is_file():
         if split is not None:
             raise DataError(f"{folder} has one set of queries, queries.tsv, and no split {split!r}; leave it out.")
@@ -171,10 +171,6 @@ def _local_splits(folder: Path, split: str | None) -> tuple[dict[str, _Split], s
     keys = (DEVELOPMENT, TEST)[-len(names):]
     return ({key: _beir_split(folder, name) for key, name in zip(keys, names, strict=True)},
             f"the folder's split{'s' * (len(names) > 1)} {' and '.join(names)}")
-
-
-def _development(source: str | Path) -> _Split:
-    return _irds_split(str(source)) if str(source).startswith(PREFIX) else _plain_split(Path(source))
 
 
 def _irds_split(identity: str) -> _Split:
@@ -218,16 +214,7 @@ def _halves(whole: _Split, name: str) -> dict[str, _Split]:
 
 
 def check_judged(qrels: pd.DataFrame, file: Path, documents: TextSource) -> None:
-    """Refuses judgements of other documents, and warns where some of the judged ones are absent.
-
-    Args:
-        qrels: Their column docno.
-        file: Their file.
-        documents: What gives the texts.
-
-    Raises:
-        DataError: If no judged document is there.
-    """
+    """Raises a DataError if none of the judged documents exists, and warns if some do not; ``file`` is of the qrels."""
     judged = sorted(set(qrels["docno"]))
     unknown = documents.unknown(judged)
     if len(unknown) == len(judged):

@@ -37,12 +37,7 @@ class Line(NamedTuple):
 
 
 def lines(path: Path) -> Iterator[Line]:
-    """Yields the lines that are not blank, of a ``.gz`` too.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DataError: If a line is not UTF-8, or the file cannot be unpacked.
-    """
+    """Yields the lines that are not blank, also of a ``.gz``; a DataError names a line that cannot be read."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     start = number = 0
@@ -62,17 +57,13 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """Yields each line that is not blank with the JSON object that it holds."""
+    """Yields each line that is not blank, with its JSON object."""
     for line in lines(path):
         yield line, json_object(line.text, line.where)
 
 
 def json_object(line: str, where: str) -> dict[str, Any]:
-    """Returns the JSON object that a line holds.
-
-    Raises:
-        DataError: If it holds something else.
-    """
+    """Returns the JSON object of a line; anything else is a DataError."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -83,11 +74,7 @@ def json_object(line: str, where: str) -> dict[str, Any]:
 
 
 def identifier(record: dict[str, Any], key: str, where: str) -> str:
-    """Returns a name or whole number as str.
-
-    Raises:
-        DataError: If it is something else.
-    """
+    """Returns a field that is a name or whole number, as str; anything else is a DataError."""
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
         raise DataError(f"{where}: {key!r} must be a name or a whole number, and is {value!r}{_present(record, key)}.")
@@ -95,11 +82,7 @@ def identifier(record: dict[str, Any], key: str, where: str) -> str:
 
 
 def string(record: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    """Returns a text.
-
-    Raises:
-        DataError: If it is something else, or absent where there is no default.
-    """
+    """Returns a field that is a text; anything else, or no field and no default, is a DataError."""
     value = record.get(key)
     value = default if value is None and default is not None else value
     if not isinstance(value, str):
@@ -108,7 +91,7 @@ def string(record: dict[str, Any], key: str, where: str, default: str | None = N
 
 
 def _present(record: dict[str, Any], key: str) -> str:
-    """Returns, where a field is missing, which there are, in words."""
+    """Returns the names of the fields if one is missing, for an error."""
     return "" if key in record else f"; the line has the fields {', '.join(map(repr, record)) or '(none)'}"
 
 
@@ -228,12 +211,12 @@ def read_topics(path: str | Path) -> pd.DataFrame:
 
 
 def with_queries(run: pd.DataFrame, topics: pd.DataFrame, documents: TextSource, path: str | Path) -> pd.DataFrame:
-    """Returns a stored run as a re-ranker with a ``text_loader`` takes it: ids, queries and scores, no texts.
+    """Returns a stored run with its queries, without texts: the input of a re-ranker with a ``text_loader``.
 
     Args:
         run: What :func:`read_run` returned; rows of queries that are not among the topics are left out.
         topics: qid and query.
-        documents: What will give the texts.
+        documents: The documents that the run was retrieved from.
         path: The run's file, for an error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Checks of the frames that users hand over, and the texts of their rows."""
+"""Checks of runs, judgements and topics, and the texts of a frame's rows: from a column, or loaded by docno."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -155,7 +155,7 @@ def strings(frame: pd.DataFrame, column: str) -> list[str]:
     bad = [docno for docno, value in zip(frame["docno"], values, strict=True) if not _is_text(value)]
     if bad:
         raise DataError(f"column {column!r} holds no text (or half a surrogate pair) for {len(bad)} rows, docno "
-                         f"{some(bad)}; fill it (pt.text.get_text) or drop the rows")
+                         f"{_some(bad)}; fill it (pt.text.get_text) or drop the rows")
     return values
 
 
@@ -205,7 +205,7 @@ def load_texts(loader: TextLoader, docnos: pd.Series, column: str) -> list[str]:
     texts = dict(zip(found["docno"], strings(found, column), strict=True))
     unknown = [docno for docno in asked["docno"] if docno not in texts]
     if unknown:
-        raise DataError(f"text_loader {loader!r} has no text for {len(unknown)} documents, docno {some(unknown)}; "
+        raise DataError(f"text_loader {loader!r} has no text for {len(unknown)} documents, docno {_some(unknown)}; "
                          "were these results retrieved from other documents?")
     if len(found) != len(asked):
         raise DataError(f"text_loader {loader!r} returned {len(found)} rows for {len(asked)} documents; it must "
@@ -213,8 +213,8 @@ def load_texts(loader: TextLoader, docnos: pd.Series, column: str) -> list[str]:
     return [texts[docno] for docno in docnos]
 
 
-def some(names: list[object]) -> str:
-    """Returns the first few names, in words."""
+def _some(names: list[object]) -> str:
+    """Returns the first five names, for messages."""
     return ", ".join(map(str, names[:5])) + (" …" if len(names) > 5 else "")
 
 

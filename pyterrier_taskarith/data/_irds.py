@@ -73,15 +73,7 @@ class IrdsTexts(TextSource):
 
 
 def read_irds(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns the queries (qid, query) and the judgements (qid, docno, label) of a data set.
-
-    Args:
-        dataset: Its id with the split, such as "irds:beir/nfcorpus/test".
-
-    Raises:
-        DataError: If there is no such data set, or it has no queries or judgements.
-        ConnectionError: If its files cannot be had.
-    """
+    """Returns the queries (qid, query) and the judgements (qid, docno, label) of a data set with its split."""
     found = reference(dataset)
     if not found.has_queries() or not found.has_qrels():
         lacks = "queries" if not found.has_queries() else "judgements"
@@ -95,11 +87,7 @@ def read_irds(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def reference(dataset: str) -> Any:
-    """Returns ir_datasets' object of an id.
-
-    Raises:
-        DataError: If there is none; the nearest ids are named.
-    """
+    """Returns ir_datasets' object of an id; an unknown one is a DataError that names the nearest ids."""
     name = dataset.removeprefix(PREFIX)
     try:
         found: Any = pt.get_dataset(f"{PREFIX}{name}")
@@ -112,11 +100,7 @@ def reference(dataset: str) -> Any:
 
 @contextmanager
 def reachable(dataset: str) -> Iterator[None]:
-    """Turns the errors of ir_datasets' downloads into one that says what to do.
-
-    Raises:
-        ConnectionError: In its place.
-    """
+    """Turns the errors of ir_datasets' downloads into a ConnectionError that says what to do."""
     try:
         yield
     except (OSError, RuntimeError) as error:

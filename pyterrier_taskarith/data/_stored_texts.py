@@ -1,4 +1,4 @@
-"""Texts of a documents file too large for memory: an index of where each document's line lies."""
+"""Texts of a documents file too large for memory, found by an index of the offset of each document's line."""
 
 import hashlib
 import sqlite3
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyterrier_taskarith._files import home, new_file
 from pyterrier_taskarith.data._formats import identifier, json_object, lines, string
-from pyterrier_taskarith.data._texts import Fingerprint, TextSource, titles_apart, with_title
+from pyterrier_taskarith.data._texts import TextSource, add_document, with_title
 from pyterrier_taskarith.errors import DataError
 
 #: Raise it when the tables or the stamp change.
@@ -22,14 +22,7 @@ _TABLES = ("CREATE TABLE documents (docno TEXT PRIMARY KEY, start INTEGER NOT NU
 
 
 def documents_file(collection: str | Path) -> tuple[Path, str]:
-    """Returns a collection's file of documents, and the key of its docnos.
-
-    Args:
-        collection: A folder with ``docs.jsonl`` or ``corpus.jsonl``, or such a file of any name.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """Returns the file of documents of a folder, or the file itself, and the key of its docnos."""
     path = Path(collection)
     for name, key in (("corpus.jsonl", "_id"), ("docs.jsonl", "docno")):
         if (path / name).is_file():
@@ -37,7 +30,7 @@ def documents_file(collection: str | Path) -> tuple[Path, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file, and not a folder with docs.jsonl or corpus.jsonl.")
     if path.suffix == ".gz":
-        raise DataError(f"{path} is compressed, and documents are read from where they lie in it: unpack it first.")
+        raise DataError(f"{path} is compressed, and documents are read by their offsets: unpack it first.")
     first = next(lines(path), None)
     return path, "_id" if first and "_id" in json_object(first.text, first.where) else "docno"
 
@@ -45,9 +38,9 @@ def documents_file(collection: str | Path) -> tuple[Path, str]:
 class StoredTexts(TextSource):
     """Texts by docno, read from JSON lines when they are asked for.
 
-    A document's text is its title, a space and its body, as :func:`open_dataset` has it. Where each line lies is looked
-    up in an SQLite file, made once, and made again where the documents' file has another size or time. It takes some 50
-    bytes a document on disk; memory stays at a few megabytes whatever their number.
+    A document's text is its title, a space and its body, as in :func:`open_dataset`. The offset of each line is looked
+    up in an SQLite file, which is made once, and again when the size or time of the documents' file changes. It takes
+    some 50 bytes a document on disk; memory stays at a few megabytes for any number of documents.
 
     Example:
         >>> texts = StoredTexts("miracl-es")                                         # doctest: +SKIP
@@ -55,7 +48,7 @@ class StoredTexts(TextSource):
     """
 
     def __init__(self, collection: str | Path, place: str | Path | None = None) -> None:
-        """Opens the documents, or goes through them once.
+        """Opens the documents; their index is made if it is missing.
 
         Args:
             collection: A folder with ``docs.jsonl`` or ``corpus.jsonl``, or such a file.
@@ -116,8 +109,8 @@ class StoredTexts(TextSource):
     def unknown(self, docnos: Iterable[str]) -> list[str]:
         """Returns the docnos that none of the documents has, each once; no text is read."""
         self._check()
-        distinct = list(dict.fromkeys(docnos))
-        known = {docno for docno, _ in self._starts(distinct)}
+        distinct = dict.fromkeys(docnos)
+        known = dict(self._starts(list(distinct)))
         return [docno for docno in distinct if docno not in known]
 
     def _starts(self, docnos: list[str]) -> Iterator[tuple[str, int]]:
@@ -137,7 +130,7 @@ class StoredTexts(TextSource):
                 string(record, "text", where))
 
     def _facts(self) -> dict[str, str] | None:
-        """Returns what the index says of itself; None where there is none of this format."""
+        """Returns the facts stored in the index; None if there is no index of this format."""
         if not self._index.is_file():
             return None
         try:
@@ -159,23 +152,23 @@ class StoredTexts(TextSource):
             connection.commit()
 
     def _fill(self, connection: sqlite3.Connection) -> dict[str, str]:
-        # Which of the two texts it is, is known at the end: so both are hashed.
-        bare, whole = Fingerprint(), Fingerprint()
+        # Only at the end is it known whether the texts get the titles: both are hashed.
+        bare, whole = hashlib.sha256(), hashlib.sha256()
         count = longest = titled = repeated = 0
         rows: list[tuple[str, int]] = []
         for line in lines(self._path):
             docno, title, body = self._read(line.text, line.where)
             count, longest = count + 1, max(longest, len(docno.encode()))
             titled, repeated = titled + bool(title), repeated + bool(title and body.startswith(title))
-            bare.add(docno, body)
-            whole.add(docno, with_title(title, body))
+            add_document(bare, docno, body)
+            add_document(whole, docno, with_title(title, body))
             rows.append((docno, line.start))
             if len(rows) == _ROWS:
                 self._insert(connection, rows)
         self._insert(connection, rows)
         if not count:
             raise DataError(f"{self._path} holds no documents.")
-        apart = titles_apart(titled, repeated)
+        apart = 2 * repeated <= titled  # else the bodies hold the titles on purpose
         return {"format": str(FORMAT), "stamp": self._stamp, "count": str(count), "docno_bytes": str(longest),
                 "titles": "apart" if apart else "in the bodies",
                 "fingerprint": (whole if apart else bare).hexdigest()}
@@ -189,7 +182,7 @@ class StoredTexts(TextSource):
         rows.clear()
 
     def _twice(self, connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> str:
-        """Returns what is wrong, where one of the rows has a docno that another line has too."""
+        """Returns the message for rows of which one has the docno of another line."""
         starts: dict[str, int] = {}
         for docno, start in rows:
             known = connection.execute("SELECT start FROM documents WHERE docno = ?", (docno,)).fetchone()
@@ -201,11 +194,11 @@ class StoredTexts(TextSource):
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Opens an index for reading alone."""
+    """Opens an index read-only."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
 def _stamp(path: Path) -> str:
-    """Returns what changes when a file does."""
+    """Returns size, time and inode: they change when the file does."""
     stat = path.stat()
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"

