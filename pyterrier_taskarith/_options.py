@@ -11,8 +11,6 @@ from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
 #: The one vector of a re-ranker made from ``domain`` and ``base``.
 DOMAIN = "domain"
-#: Former values of ``resident`` -> those of ``weights``.
-_RESIDENT = {"stream": "disk"}
 #: Argument -> what may be chosen.
 CHOICES = {
     "scorer": ("auto", *SCORERS),
@@ -65,9 +63,9 @@ def read_residence(weights: str, resident: str | None) -> str:
     """Returns where weights are kept, by ``weights`` or by its former name ``resident``."""
     if resident is None:
         return weights
-    warnings.warn(f"resident={resident!r} is now weights={_RESIDENT.get(resident, resident)!r}", DeprecationWarning,
-                  stacklevel=3)
-    return _RESIDENT.get(resident, resident)
+    weights = "disk" if resident == "stream" else resident
+    warnings.warn(f"resident={resident!r} is now weights={weights!r}", DeprecationWarning, stacklevel=3)
+    return weights
 
 
 def check_variant(variant: str, vectors: Sequence[str]) -> None:

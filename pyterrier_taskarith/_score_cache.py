@@ -12,7 +12,7 @@ from pyterrier_taskarith.errors import CacheError
 
 #: The one file in a cache's folder.
 FILE = "scores.sqlite3"
-#: SQLite's mark of whose file it is ("TskA"), and the version of our tables in it.
+#: The id of the program that a file belongs to ("TskA"), and of the format of its tables.
 APPLICATION, FORMAT = 0x54736B41, 1
 #: Seconds to wait while another process writes.
 PATIENCE = 60
@@ -45,10 +45,10 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class CachedSetting:
-    """What decides a score beside query and text.
+    """What a score depends on beside query and text.
 
     Attributes:
-        key: A hash of it all: weights, α, and the scorer's facts.
+        key: A hash of weights, α and the scorer's facts.
         ranker: Θ_T, as it was named.
         weights: Which weights, in words: "Θ_T", or "Θ_T + 0.7·(org/domain − org/base)".
         scorer: How they score, in words.
@@ -65,7 +65,7 @@ class CachedScores:
     """A setting in the cache.
 
     Attributes:
-        number: Its number in this cache; it stays the same, and is never given again.
+        number: Its number in this cache, which is never used again for another setting.
         ranker: See CachedSetting.
         weights: See CachedSetting.
         scorer: See CachedSetting.
@@ -99,7 +99,7 @@ class ScoreCache:
             name: The file's name.
 
         Raises:
-            CacheError: If it cannot be made or opened, or the file there is something else.
+            CacheError: If it cannot be made or opened, or the file is not a cache.
         """
         self.path = Path(folder).expanduser() / name
         self._used: dict[bytes, float] = {}
@@ -132,7 +132,7 @@ class ScoreCache:
         """Makes the tables where the file holds nothing.
 
         Raises:
-            CacheError: If it holds something else.
+            CacheError: If it holds other tables.
         """
         with connection:
             connection.execute("BEGIN IMMEDIATE")  # what is read below must be of one moment
@@ -145,7 +145,7 @@ class ScoreCache:
                                  f"{FORMAT}; name another folder, or remove the file, and the scores are computed "
                                  "again")
             if tables or marks != (0, 0):
-                raise CacheError(f"{self.path} is a database of something else (tables {', '.join(tables[:3])}); name "
+                raise CacheError(f"{self.path} is a database of another program (tables {', '.join(tables[:3])}); name "
                                  "another folder")
             for table in _TABLES:
                 connection.execute(table)
@@ -156,14 +156,14 @@ class ScoreCache:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            # Another process is using the file already: it works without, more slowly.
+            # Another process is using the file already: the cache works without the log, more slowly.
 
     def get(self, setting: CachedSetting, pairs: Sequence[bytes]) -> dict[bytes, float]:
-        """Returns the scores that are known.
+        """Returns the stored scores of pairs.
 
         Args:
-            setting: What they were scored with; its key alone counts.
-            pairs: What stands for query and text.
+            setting: What they were scored with; only its key is used.
+            pairs: Keys of query and text.
         """
         found: dict[bytes, float] = {}
         with self._connect() as connection:
@@ -183,11 +183,11 @@ class ScoreCache:
         return found
 
     def put(self, setting: CachedSetting, scores: Iterable[tuple[bytes, float]]) -> None:
-        """Keeps scores, all or none; a pair that is known gets its new score.
+        """Stores scores in one transaction; a new score replaces an old one.
 
         Args:
             setting: What they were scored with.
-            scores: What stands for query and text, and the score.
+            scores: Pairs of the key of query and text, and the score.
 
         Raises:
             CacheError: If they cannot be written.
@@ -211,16 +211,16 @@ class ScoreCache:
                 "ON scores.setting = settings.number GROUP BY number ORDER BY ranker, weights, number")]
 
     def clear(self, numbers: Sequence[int] | None = None) -> int:
-        """Forgets scores and gives their room back to the disk, unless another process is using the file right now.
+        """Deletes scores and gives their space back to the disk, unless another process is using the file.
 
         Args:
             numbers: Settings' numbers; None: all.
 
         Returns:
-            How many scores were forgotten.
+            The number of deleted scores.
 
         Raises:
-            CacheError: If there is no setting of such a number; nothing is forgotten then.
+            CacheError: If there is no setting with such a number; nothing is deleted then.
         """
         with self._connect() as connection:
             with connection:
@@ -255,7 +255,7 @@ class ScoreCache:
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Returns whose file it is, and in which format."""
+    """Returns the ids of the program and the format that a file is marked with."""
     application, = connection.execute("PRAGMA application_id").fetchone()
     version, = connection.execute("PRAGMA user_version").fetchone()
     return application, version

@@ -1,4 +1,4 @@
-"""The old place of :func:`pyterrier_taskarith.data.open_dataset`."""
+"""The former module of :func:`pyterrier_taskarith.data.open_dataset`."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The old place of :func:`pyterrier_taskarith.terrier.first_stage`."""
+"""The former module of :func:`pyterrier_taskarith.terrier.first_stage`."""
 
 import warnings
 

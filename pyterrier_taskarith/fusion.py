@@ -55,7 +55,7 @@ class MinMax(Configured):
     schematic = {"label": "MinMax", "help_url": "https://doi.org/10.1145/3726302.3730216"}
 
     def __init__(self) -> None:
-        """Takes nothing; stated, as PyTerrier reads a transformer's attributes from its constructor."""
+        """Takes no arguments; PyTerrier reads a transformer's attributes from its constructor."""
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Returns the frame with normalised scores and their ranks.
@@ -124,8 +124,8 @@ class Mix(Configured):
             DataError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
         """
         with pt.validate.any(inp, context=self) as form:
-            for columns in self._wanted():
-                form.result_frame(["score", *columns])
+            for columns in pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]:
+                form.result_frame(["score", *(name for name in columns if name not in ("qid", "docno", "score"))])
         rows = pd.MultiIndex.from_frame(inp[["qid", "docno"]])
         if rows.has_duplicates:
             qid, docno = rows[rows.duplicated()][0]
@@ -139,8 +139,3 @@ class Mix(Configured):
                              "scores exactly the rows it is given")
         neural = minmax(inp["qid"], ours.reindex(rows).reset_index(drop=True))
         return with_scores(inp, self.weight * neural + (1 - self.weight) * minmax(inp["qid"], inp["score"]))
-
-    def _wanted(self) -> list[list[str]]:
-        """Returns the sets of columns that the re-ranker can do with, as far as it tells."""
-        forms = pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]
-        return [[column for column in form if column not in ("qid", "docno", "score")] for form in forms]

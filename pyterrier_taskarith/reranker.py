@@ -54,7 +54,7 @@ class TaskArithReranker(Configured):
                  text_loader: TextLoader | None = None,
                  weights: str = "auto", resident: str | None = None, cache: str | Path | None = None,
                  verbose: bool = True) -> None:
-        """States which models; give either ``domain`` and ``base``, or ``vectors``.
+        """Names the models: either ``domain`` and ``base``, or ``vectors``.
 
         Args:
             ranker: Θ_T: a hub id ``org/name[@revision]``, a folder, a weight file, or a Checkpoint.
@@ -70,8 +70,8 @@ class TaskArithReranker(Configured):
             truncation: Of a prompt that is too long: "keep_prompt" cuts the text, as pyterrier_t5 and RankingGPT do;
                 "paper" is the paper's evaluation: T5's prompt cut from the right, for causal models 256 tokens of text
                 and 128 of query.
-            token_false: Of a T5 model, the token that means not relevant, such as "▁no"; None: what is known of the
-                model, or usual for its type (with a warning).
+            token_false: Of a T5 model, the token that means not relevant, such as "▁no"; None: the one known of the
+                model, or the usual one of its type (with a warning).
             token_true: The token that means relevant, such as "▁yes"; None as before.
             prediction_tokens: Both as a pair; kept as ``token_false`` and ``token_true``.
             dtype: "auto" (float32 on a CPU, the checkpoint's own on a GPU), "float32", "float16" or "bfloat16".

@@ -14,7 +14,7 @@ logger = logging.getLogger("pyterrier_taskarith")
 
 #: Tokens in a batch, padding included. Small batches stay in a CPU's caches; a GPU wants to be filled.
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
-#: Batches side by side on a CPU, at most: each holds its own activations.
+#: Most batches side by side on a CPU; each has its own activations.
 MAX_WORKERS = 8
 
 
@@ -44,7 +44,7 @@ def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device) -> tuple[
 
 def run_batches(lengths: Sequence[int], budget: int, step: Callable[[np.ndarray], None], *, workers: int = 1,
                 verbose: bool = False, label: str = "", unit: str = "texts") -> int:
-    """Runs a step over all positions in batches; on a GPU out of memory, halves the budget and goes on.
+    """Runs a step over all positions in batches; where a GPU is out of memory, halves the budget and continues.
 
     Args:
         lengths: Tokens of each item.

@@ -14,7 +14,7 @@ from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES, read_recipe
 from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
 
-#: For embeddings.
+#: Bytes of embeddings that are kept.
 MEMO_BYTES = 32 * 2**20
 
 
@@ -29,7 +29,7 @@ class BiEncoder(Scorer):
         """
         from transformers import AutoModel
 
-        self.recipe = read_recipe(checkpoint.located.root, checkpoint.located.weights, options.device)
+        self.recipe = read_recipe(checkpoint, options.device)
         module = build_module(checkpoint, AutoModel, options, optional=("pooler.",))
         if getattr(module, "pooler", None) is not None:
             setattr(module, "pooler", None)  # noqa: B010 - typed as a module; an embedding is pooled from the last layer, not from this head
@@ -77,7 +77,7 @@ class BiEncoder(Scorer):
         self._embeddings.clear()
 
     def renormalise(self, embeddings: np.ndarray) -> np.ndarray:
-        """Returns combined embeddings as the model gives its own: of length 1 where its last module is Normalize."""
+        """Returns combined embeddings, scaled to length 1 where the model's last module is Normalize."""
         if not self.recipe.after or self.recipe.after[-1] is not functional.normalize:
             return embeddings
         return functional.normalize(torch.from_numpy(embeddings)).numpy()
@@ -88,7 +88,7 @@ class BiEncoder(Scorer):
         Args:
             kind: "query" or "document".
             texts: n distinct strings.
-            weights: A name of the present weights; embeddings are remembered by it.
+            weights: A name of the present weights, by which embeddings are kept.
 
         Returns:
             float32 array (n, d).

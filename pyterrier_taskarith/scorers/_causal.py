@@ -29,7 +29,7 @@ class Causal(Scorer):
     """Scores ``Document: {text} Query:{query}`` by the mean log-probability of the query's tokens.
 
     As RankingGPT (Zhang et al., 2023) does: https://github.com/Alibaba-NLP/RankingGPT. The mean over no tokens is not
-    defined; for a query that has none the score is 0, the log-probability of saying nothing, and all texts tie.
+    defined; for a query that has none the score is 0, the log-probability of no text, and all texts tie.
 
     Truncation "paper": a document of 256 tokens and a query of 128, each cut, decoded and encoded again, as the paper's
     evaluation does. "keep_prompt": as in RankingGPT's own evaluation, the document has what prompt and query leave of
@@ -78,7 +78,7 @@ class Causal(Scorer):
             return None, PAPER_DOCUMENT, PAPER_QUERY
         positions = int(self.checkpoint.config.get("max_position_embeddings", 2048))
         max_length = asked or min(LENGTH, positions)
-        # As RankingGPT does, of the prompt as it is written there.
+        # As in RankingGPT, counted with its own placeholder.
         length = len(self._begin) + len(self._ids([self._prompt.format(text="{doc}")])[0])
         room = max_length - length - SPARE - len(self._begin)
         if room < 1 or max_length > positions:
@@ -181,7 +181,7 @@ class Causal(Scorer):
         return query.replace(*PAD)
 
     def _find_lead(self) -> tuple[str, list[int]]:
-        """Returns what the query's part begins with, and its ids; none where parts cannot be tokenised apart."""
+        """Returns the text before the query and its ids, no ids where document and query are tokenised together."""
         whole, document = self._ids([self._prompt.format(text="x"), "Document: x"])
         for text in ("Query:", " Query:"):  # sentencepiece puts a space before every text, byte-level BPE does not
             lead = self._ids([text])[0]
@@ -203,7 +203,7 @@ class Causal(Scorer):
 
 
 def _loose_bytes(pieces: list[str]) -> int:
-    """Returns how many pieces at the end, "<0xE6>" and the like, begin a character of UTF-8 and do not finish it."""
+    """Returns the number of byte pieces ("<0xE6>") at the end that are an incomplete character of UTF-8."""
     for count, piece in enumerate(reversed(pieces), start=1):
         found = _BYTE.fullmatch(piece)
         byte = int(found[1], 16) if found else 0

@@ -33,7 +33,7 @@ class Row:
     Attributes:
         head: int32, the tokens before the query.
         tails: int32 each, the tokens of each query; none is empty.
-        indices: Which pair each tail is.
+        indices: The pair of each tail.
     """
 
     head: np.ndarray
@@ -41,7 +41,7 @@ class Row:
     indices: list[int]
 
     def __len__(self) -> int:
-        # Nothing is asked of a query's last token.
+        # No logits are needed after a query's last token.
         return len(self.head) + sum(len(tail) - 1 for tail in self.tails)
 
 
@@ -53,10 +53,10 @@ class Batch:
         ids: int64 (rows, longest), padded on the right.
         mask: Added to the attention's scores, (rows, 1, longest, longest); None where every row has one query.
         positions: int64 (rows, longest), or None likewise.
-        sources: int64 (s,), the flat positions whose next tokens are asked for.
-        picks: int64 (t,), ascending: which of ``sources`` each of the queries' tokens comes after.
+        sources: int64 (s,), the flat positions before the queries' tokens.
+        picks: int64 (t,), ascending: the index in ``sources`` of the position before each token.
         targets: int64 (t,), the tokens.
-        owners: int64 (t,), which tail of the rows each belongs to.
+        owners: int64 (t,), the tail that each belongs to.
     """
 
     ids: torch.Tensor

@@ -54,7 +54,7 @@ class PairTemplate:
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """Returns how many tokens of two texts are kept: the longer one is cut first, as the tokenizers library does.
 
-    Where both must be cut to half of an odd room, the longer one keeps one more; the second, if they are as long.
+    Where both are cut and the room is odd, the longer one keeps one token more; the second, if they are equal.
     """
     if first + second <= room:
         return first, second
@@ -66,10 +66,10 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def pair_template(tokenizer: Any) -> PairTemplate | None:
-    """Reads the template off a pair that the tokenizer has joined.
+    """Returns the template by which a tokenizer joins pairs, read from a pair that it has joined.
 
     Returns:
-        None where the pair does not show it: the tokenizer is slow, or does more than to put tokens around the texts.
+        None where the tokenizer is slow, or does more than put tokens around the texts.
     """
     if not tokenizer.is_fast:
         return None
@@ -196,7 +196,7 @@ class CrossEncoder(Scorer):
 
 
 def read_first_token_only(module: Any) -> bool:
-    """Cuts the last layer to the first token, where that is known to be all that the head reads; the rest is not used.
+    """Cuts the last layer to the first token, where the head is known to read no other.
 
     The part of the layer gets its inputs for that token alone. Parameters and their names stay as they are.
 

@@ -24,20 +24,20 @@ def detect(checkpoint: Checkpoint) -> str:
     "ForSequenceClassification" makes a cross-encoder; then the model type decides.
 
     Raises:
-        ScorerError: If they do not say.
+        ScorerError: If none of these decides.
     """
-    modules, model_type = module_kinds(checkpoint.located.root), checkpoint.config["model_type"]
+    modules, model_type = module_kinds(checkpoint), checkpoint.config["model_type"]
     if "Pooling" in modules:
         return "bi-encoder"
     if any(str(name).endswith("ForSequenceClassification") for name in checkpoint.config.get("architectures") or ()):
         return "cross-encoder"
     if modules:
-        return "bi-encoder"  # it says what it lacks
+        return "bi-encoder"  # which raises an error that names the missing module
     scorer = family_of(str(model_type)).scorer
     if scorer:
         return scorer
     raise ScorerError(f"{checkpoint.source} is a {model_type!r} model without modules.json or a classification head, "
-                      f"so how it scores is not stated; say it with scorer=, one of {', '.join(SCORERS)} "
+                      f"which does not say how it scores; give scorer=, one of {', '.join(SCORERS)} "
                       "('bi-encoder' then means mean pooling and cosine). Is it really the ranker, Θ_T? The order is "
                       "ranker, domain, base")
 

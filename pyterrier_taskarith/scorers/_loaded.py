@@ -34,7 +34,7 @@ from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._residence import choose_residence
 from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
 
-#: For scores; some 160,000.
+#: Bytes of scores that are kept in memory, some 160,000.
 MEMO_BYTES = 48 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
 HEAD = 16
@@ -50,7 +50,7 @@ PACKAGES = ("tokenizers", "transformers")
 
 
 class LoadedModel:
-    """A module, its weights' sources, and the scores it gave."""
+    """A loaded module, the models that its weights come from, and the scores that it has given."""
 
     def __init__(self, ranker: Checkpoint, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha], *,
                  scorer: str = "auto", dtype: str = "auto", device: str | None = None, weights: str = "auto",
@@ -60,7 +60,7 @@ class LoadedModel:
         Args:
             ranker: Θ_T.
             vectors: Task vectors by name.
-            alphas: What is going to be asked for first, to refuse layers that the model lacks before it is loaded.
+            alphas: The first α; layers that the model lacks are refused before it is loaded.
             scorer: "auto" or a scorer's name.
             dtype: "auto", "float32", "float16" or "bfloat16".
             device: Such as "cpu" or "cuda:0"; None: a GPU where there is one.
@@ -171,8 +171,8 @@ class LoadedModel:
     def forget(self) -> None:
         """Forgets scores and embeddings, so that those to come do not depend on what was scored before.
 
-        Equal pairs get scores that agree but for the last bits when they are in other batches; after this, the same
-        call gives the same bits.
+        In other batches, scores of equal pairs may differ in their last bits; after this, the same call gives the same
+        bits.
         """
         with self._lock:
             self._memo.clear()
@@ -190,7 +190,7 @@ class LoadedModel:
         return [head + digests[query] + digests[text] for query, text in zip(queries, texts, strict=True)]
 
     def _identity(self, setting: WeightSetting) -> list[object]:
-        """Returns what a score depends on beside query and text; where it is kept on disk, by hashes of all files."""
+        """Returns what a score depends on beside query and text; for a cache on disk, by hashes of all files."""
         if self._cache is None:
             return [setting.variant, setting.alphas]
         kind, name = self._kind(setting)
@@ -208,7 +208,7 @@ class LoadedModel:
         return kind, name or next(iter(self.plan.vectors), "")
 
     def _in_words(self, setting: WeightSetting, head: bytes) -> CachedSetting:
-        """Returns the setting as the cache keeps and shows it."""
+        """Returns the setting as the cache stores and shows it."""
         ranker, vectors = self.plan.ranker, self.plan.vectors
         kind, name = self._kind(setting)
         weights = "Θ_T"
@@ -261,12 +261,12 @@ def _companions(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[P
 
 
 def _digest(paths: list[Path]) -> str:
-    """Returns one hash of the files' names and contents, wherever they lie."""
+    """Returns one hash of the files' names and contents, whatever folder they are in."""
     parts = [(path.name, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()) for path in paths]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int]:
-    """Returns what changes when a file does."""
+    """Returns a value that changes when the file does."""
     stat = path.stat()
     return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -61,8 +61,8 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
 def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, str]:
     """Returns canonical name -> name in the class, for all its parameters.
 
-    Asked of the class, because transformers 4 takes no head beside a bare body's names, and transformers 5 does not
-    call an output matrix missing that it can tie.
+    They are read from the class: transformers 4 does not load a head beside the names of a bare body, and
+    transformers 5 does not report a missing output matrix that it can tie.
     """
     family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
     names: dict[str, str] = {}
@@ -73,10 +73,10 @@ def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, 
 
 
 def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Returns a state dict that takes no memory: each tensor is one number, seen as the whole of its shape.
+    """Returns a state dict that takes no memory: each tensor is one number, expanded to its shape.
 
-    transformers then makes buffers, ties matrices and casts as it does for real weights, and no second copy of the
-    model is ever in memory. The numbers differ, as it ties what is equal.
+    With it, transformers makes buffers, ties matrices and casts as with real weights, and there is never a second copy
+    of the model in memory. The numbers differ, because equal matrices would be tied.
 
     Args:
         checkpoint: What the module is built for.
@@ -88,7 +88,7 @@ def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch
         if name not in names:
             continue
         floating = checkpoint.dtype(name).is_floating_point
-        # By their bits, counted from 1 on: every one of them is a different finite number of a 16-bit type too.
+        # The bits count from 1, so that all are different finite numbers, also in a 16-bit type.
         bits = torch.int16 if dtype.itemsize == 2 else torch.int32
         value = torch.tensor([number], dtype=bits).view(dtype) if floating else torch.tensor(
             [number], dtype=checkpoint.dtype(name))
@@ -108,7 +108,7 @@ def _fill(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences transformers' loading report: what it would say is checked here and by the merge plan."""
+    """Silences transformers' loading report; what it reports is checked here and by the merge plan."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

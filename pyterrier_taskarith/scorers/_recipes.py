@@ -96,17 +96,17 @@ class EmbeddingRecipe:
     pool_prompt: bool = True
 
 
-def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRecipe:
+def read_recipe(checkpoint: Checkpoint, device: torch.device) -> EmbeddingRecipe:
     """Reads a sentence-transformers folder; one without ``modules.json`` is mean-pooled and compared by cosine.
 
     Args:
-        root: The folder with ``modules.json``.
-        weights: The transformer's folder, with ``sentence_bert_config.json`` or its older names.
+        checkpoint: The folder.
         device: Where dense layers after the pooling go.
 
     Raises:
-        ScorerError: If it has a module, pooling or similarity that is not supported; nothing is assumed.
+        ScorerError: If it has a module, pooling or similarity that is not supported.
     """
+    root = checkpoint.located.root
     if not (root / "modules.json").is_file():
         return EmbeddingRecipe()
     poolings: tuple[str, ...] = ()
@@ -115,8 +115,8 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
     for module in read_json(root / "modules.json")[1:]:
         kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
         if (kind == "Pooling") == bool(poolings):
-            raise ScorerError(f"{root / 'modules.json'}: a bi-encoder is a Transformer, then one Pooling, then what "
-                              f"is applied to the pooled embedding; {kind!r} is not where it can be")
+            raise ScorerError(f"{root / 'modules.json'}: after the Transformer there must be one Pooling, then the "
+                              f"modules that are applied to the pooled embedding; {kind!r} is at another position")
         if kind == "Pooling":
             config = read_json(folder / "config.json")
             poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
@@ -128,19 +128,19 @@ def read_recipe(root: Path, weights: Path, device: torch.device) -> EmbeddingRec
             raise ScorerError(f"{root / 'modules.json'}: module {kind!r} is not supported; Pooling, Normalize and "
                               "Dense are")
     if not poolings:
-        raise ScorerError(f"{root / 'modules.json'} names no Pooling, so how to make an embedding is not stated")
+        raise ScorerError(f"{root / 'modules.json'} lists no Pooling, so it does not say how to make an embedding")
     about = read_json(root / "config_sentence_transformers.json")
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
         raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
                           f"{', '.join(SIMILARITIES)} are")
-    transformer = _transformer_settings(weights)
+    transformer = _transformer_settings(checkpoint)
     return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
                            bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
 
 
 def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds; of an absent one, an empty dict.
+    """Returns the content of a JSON file, or an empty dict where there is none.
 
     Raises:
         CheckpointError: If it is not JSON.
@@ -153,13 +153,15 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} is not JSON ({error})") from error
 
 
-def module_kinds(root: Path) -> list[str]:
+def module_kinds(checkpoint: Checkpoint) -> list[str]:
     """Returns the kinds of module that a sentence-transformers folder lists; none for another folder."""
-    return [str(module["type"]).rsplit(".", 1)[-1] for module in read_json(root / "modules.json")]
+    modules = read_json(checkpoint.located.root / "modules.json")
+    return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
 
 
-def _transformer_settings(weights: Path) -> dict[str, Any]:
-    return next(filter(None, (read_json(weights / name) for name in _TRANSFORMER_CONFIGS)), {})
+def _transformer_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    folder = checkpoint.located.weights
+    return next(filter(None, (read_json(folder / name) for name in _TRANSFORMER_CONFIGS)), {})
 
 
 def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
@@ -174,8 +176,7 @@ def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
 def _prompts(about: dict[str, Any]) -> dict[str, str]:
     """Returns the prompts that sentence-transformers' encode_query and encode_document use.
 
-    They are those called "query" and "document": since both have a default, "passage" and the default prompt are not
-    looked at (sentence-transformers 5.7 and 6.2).
+    Both have a default there, so that "passage" and the default prompt are not used (sentence-transformers 5.7, 6.2).
     """
     prompts = about.get("prompts") or {}
     return {kind: prompts.get(kind) or "" for kind in ("query", "document")}
@@ -221,7 +222,7 @@ def read_pair_recipe(checkpoint: Checkpoint, labels: int) -> PairRecipe:
         labels: 1 or 2.
 
     Raises:
-        ScorerError: If modules, settings or the activation are not supported; nothing is assumed.
+        ScorerError: If modules, settings or the activation are not supported.
     """
     root, config = checkpoint.located.root, checkpoint.config
     about = read_json(root / "config_sentence_transformers.json") if (root / "modules.json").is_file() else {}
@@ -238,11 +239,11 @@ def read_pair_recipe(checkpoint: Checkpoint, labels: int) -> PairRecipe:
 
 
 def _activation(stated: Sequence[str | None], labels: int, source: str) -> str:
-    """Returns the first activation whose path lies in torch, else the default."""
+    """Returns the first activation that is a part of torch, else the default."""
     for path in filter(None, stated):
         if not path.startswith("torch."):
-            logger.warning("%s: its activation %r would be code from elsewhere, which is never run: as in "
-                           "sentence-transformers, the default takes its place", source, path)
+            logger.warning("%s: its activation %r is not a part of torch, and other code is never run; the "
+                           "default is used, as in sentence-transformers", source, path)
             continue
         name = path.rsplit(".", 1)[-1]
         if name not in ACTIVATIONS:
@@ -255,18 +256,17 @@ def _stated_length(checkpoint: Checkpoint) -> int | None:
     """Returns the length that the Transformer module states, or None.
 
     Raises:
-        ScorerError: If scores come from more than that one module, or it reads pairs in a way of its own.
+        ScorerError: If there are other modules, or a setting that changes how pairs are read.
     """
-    root, weights = checkpoint.located.root, checkpoint.located.weights
-    kinds = module_kinds(root)
-    settings = _transformer_settings(weights)
+    located, kinds, settings = checkpoint.located, module_kinds(checkpoint), _transformer_settings(checkpoint)
     task = settings.get("transformer_task", "feature-extraction")
     if kinds != ["Transformer"] or task != "sequence-classification":
-        raise ScorerError(f"{root / 'modules.json'}: only a cross-encoder of one Transformer with the task "
+        raise ScorerError(f"{located.root / 'modules.json'}: only a cross-encoder of one Transformer with the task "
                           f"'sequence-classification' is supported; this one is {', '.join(kinds)}, with {task!r}")
     reading = {**settings.get("tokenizer_args", {}), **settings.get("processor_kwargs", {})}
     length = reading.pop("model_max_length", settings.get("max_seq_length"))
     others = [*filter(settings.get, _READING), *reading]
     if others:
-        raise ScorerError(f"{weights}: the settings {', '.join(others)} of sentence-transformers are not supported")
+        raise ScorerError(f"{located.weights}: the settings {', '.join(others)} of sentence-transformers are not "
+                          "supported")
     return None if length is None else int(length)

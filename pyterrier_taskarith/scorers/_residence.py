@@ -1,4 +1,4 @@
-"""Where Θ_T and τ are kept while α changes: beside the loaded weights in memory, or in their files."""
+"""Where Θ_T and τ are kept while α changes: in memory beside the loaded weights, or in their files."""
 
 import os
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from pyterrier_taskarith.arithmetic import MergePlan
 
 #: ``weights="auto"`` keeps Θ_T and τ in memory where both, in float32, take less than this share of what is free.
 MEMORY_SHARE = 0.5
-#: Taken for free where the system does not tell: half of a small machine's 8 GB.
+#: Assumed to be free where the system does not say: half of a small machine's 8 GB.
 ASSUMED_MEMORY = 4 * 2**30
 #: A control group's limit, what it uses, and how much of that are files it could drop (cgroup v2, as in containers).
 _LIMIT, _USED, _STATISTICS = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat"))
 
-#: What Linux tells of its memory.
+#: Linux's statistics of its memory.
 _MEMORY = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
 class Residence:
-    """What was chosen, and from what.
+    """Where Θ_T and τ are kept, and why.
 
     Attributes:
         choice: "memory": Θ_T and τ in float32 beside the loaded weights; or "disk": read at each change of weights.
@@ -46,7 +46,7 @@ class Residence:
 
 
 def choose_residence(wanted: str, plan: MergePlan, device: torch.device) -> Residence:
-    """Decides by the rule of MEMORY_SHARE; call it when the loaded weights are loaded.
+    """Chooses by the rule of MEMORY_SHARE, once the model is loaded.
 
     Args:
         wanted: "auto", "memory" or "disk".
@@ -61,7 +61,7 @@ def choose_residence(wanted: str, plan: MergePlan, device: torch.device) -> Resi
 
 
 def free_memory(device: torch.device) -> int:
-    """Returns the bytes that can be had on a device: of a CPU without swapping, and within the container's limit."""
+    """Returns the free bytes of a device; of a CPU, without swapping and within the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = ASSUMED_MEMORY

@@ -1,4 +1,4 @@
-"""The base class of scorers, their options, and the bounded memory in which they keep what they computed."""
+"""The base class of scorers, their options, and a memory of bounded size for what they have computed."""
 
 import hashlib
 import threading
@@ -17,9 +17,9 @@ from pyterrier_taskarith.scorers._batches import CPU_TOKENS, GPU_TOKENS, MAX_WOR
 #: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
 #: The same computation on the same batch gives the same bits.
 SCORE_TOLERANCE = 1e-6
-#: For the tokens of texts.
+#: Bytes of token ids that a scorer keeps.
 MEMO_BYTES = 32 * 2**20
-#: Texts that the tokenizer gets in one call: what it makes of a long one may take 200 KB until it is cut.
+#: Texts that are tokenised in one call: the output for a long one may take 200 KB before it is cut.
 TOKENISED_AT_ONCE = 1024
 #: Ways to cut a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
@@ -33,7 +33,7 @@ def digest(text: str) -> bytes:
 
 
 class Memo(Generic[Value]):
-    """Key -> value, as long as the values' bytes fit."""
+    """A mapping of bounded size, from which the least recently used entries are dropped; safe between threads."""
 
     def __init__(self, max_bytes: int, entry_overhead: int = 370) -> None:
         """Makes an empty memo.
@@ -57,7 +57,7 @@ class Memo(Generic[Value]):
             return entry[0]
 
     def put(self, key: Hashable, value: Value, size: int) -> None:
-        """Keeps a value of ``size`` bytes; the longest unused ones make room."""
+        """Stores a value of ``size`` bytes and drops the least recently used ones that no longer fit."""
         size += self.entry_overhead
         with self._lock:
             old = self._entries.pop(key, None)
@@ -81,7 +81,7 @@ class Memo(Generic[Value]):
 
 @dataclass(frozen=True)
 class ScorerOptions:
-    """What a user may set of a scorer.
+    """Options of a scorer.
 
     Attributes:
         dtype: Of the loaded weights and the computation.
@@ -89,8 +89,8 @@ class ScorerOptions:
         batch_tokens: Tokens in a batch, padding included; None: by the device.
         max_length: Tokens of an input, special ones included; None: what the model states.
         truncation: "keep_prompt" or "paper", for scorers with a prompt.
-        token_false: Of a seq2seq model, the token that means not relevant; None: what is known of the model.
-        token_true: The token that means relevant; None: what is known of the model.
+        token_false: Of a seq2seq model, the token that means not relevant; None: as known of the model.
+        token_true: The token that means relevant; None: as known of the model.
         verbose: Whether to show progress.
         filled: Whether the module gets the checkpoint's weights at once; False where they are set before it scores.
     """
@@ -115,7 +115,7 @@ class Scorer:
     """Scores pairs of query and text with the module's present weights.
 
     Attributes:
-        module: The loaded module; whoever sets its weights must tell :meth:`score` which they are.
+        module: The loaded module; :meth:`score` must be told which weights it has.
         pairs_scored: How many pairs were scored so far.
     """
 
@@ -135,7 +135,7 @@ class Scorer:
         Args:
             queries: n strings.
             texts: n strings.
-            weights: A name of the module's present weights; embeddings are remembered by it.
+            weights: A name of the module's present weights, by which embeddings are kept.
 
         Returns:
             float32 array of n scores, in the order given; higher is better.
@@ -143,7 +143,7 @@ class Scorer:
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Forgets what was computed with the module's weights; tokens stay, which are the same every time."""
+        """Forgets what was computed with the module's weights; tokens, which do not depend on them, are kept."""
 
     def tokens(self, kind: str, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the token ids of each text, int32; a text is tokenised once, whatever the weights.

@@ -54,7 +54,7 @@ class Seq2Seq(Scorer):
         self.relevant = self._ids([after.strip()])[0]
         if self.max_length <= len(self.relevant) + len(self.end):
             raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: "
-                              f"{after.strip()!r} and </s> alone are {len(self.relevant) + len(self.end)} tokens")
+                              f"{after.strip()!r} and </s> alone take {len(self.relevant) + len(self.end)} tokens")
         self._scaled = ties_embeddings(checkpoint.config)
 
     def _choose_tokens(self, published: tuple[str, str] | None) -> tuple[str, str]:

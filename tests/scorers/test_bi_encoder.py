@@ -127,7 +127,7 @@ def test_scores_equal_sentence_transformers(tmp_path, name):
     (lambda f: dense(f, activation="torch.nn.modules.activation.Softplus"), "'Softplus' is not supported"),
     (lambda f: (f / "modules.json").write_text(json.dumps(json.loads((f / "modules.json").read_text())[:1])),
      "no Pooling"),
-    (lambda f: (dense(f), add_module(f, "Pooling", {"pooling_mode": "mean"})), "not where it can be"),
+    (lambda f: (dense(f), add_module(f, "Pooling", {"pooling_mode": "mean"})), "'Pooling' is at another position"),
 ], ids=["module", "pooling", "similarity", "residual", "token-level", "activation", "no pooling", "two poolings"])
 def test_what_a_folder_asks_for_and_is_not_supported_is_named(tmp_path, change, message):
     folder = bert_triple(tmp_path, hidden=HIDDEN).ranker

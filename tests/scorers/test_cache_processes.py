@@ -159,7 +159,7 @@ def test_an_empty_file_becomes_a_cache(tmp_path):
     (["CREATE TABLE scores (key BLOB PRIMARY KEY, score REAL) WITHOUT ROWID"], "in format 0, and this version reads"),
     (["CREATE TABLE other (x)", f"PRAGMA application_id={module.APPLICATION}", "PRAGMA user_version=2"],
      "in format 2, and this version reads format 1"),
-    (["CREATE TABLE bookmarks (url)"], "a database of something else .tables bookmarks."),
+    (["CREATE TABLE bookmarks (url)"], "a database of another program .tables bookmarks."),
 ])
 def test_another_format_and_another_database_are_errors_and_stay(tmp_path, statements, message):
     with sqlite3.connect(tmp_path / module.FILE) as connection:

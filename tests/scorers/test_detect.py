@@ -69,7 +69,7 @@ def test_a_sentence_transformer_without_a_pooling_says_so(tmp_path):
     folder = bert_triple(tmp_path).ranker
     modules = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps(modules[:1]))
-    with pytest.raises(ScorerError, match="names no Pooling"):
+    with pytest.raises(ScorerError, match="lists no Pooling"):
         scorer_of(folder)
 
 
