@@ -113,24 +113,16 @@ def batch_of(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> B
     owners: list[np.ndarray] = []
     asked = tails = 0
     for number, row in enumerate(rows):
-        start, flat = len(row.head), number * width
-        ids[number, :start], positions[number, :start], block[number, :start] = row.head, np.arange(start), 0
+        parts, flat, here = [row.head, *(tail[:-1] for tail in row.tails)], number * width, np.s_[number, :len(row)]
+        lengths, members = [len(part) for part in parts], np.arange(tails, tails + len(row.tails))
+        ids[here], block[here] = np.concatenate(parts), np.repeat([0, *members + 1], lengths)
+        positions[here] = np.concatenate([np.arange(length) for length in lengths]) + len(row.head) * (block[here] > 0)
         # The document's last token is followed by the first token of each query.
-        sources.append(np.array([flat + start - 1]))
-        picks.append(np.full(len(row.tails), asked))
-        targets.append(np.array([tail[0] for tail in row.tails]))
-        owners.append(np.arange(tails, tails + len(row.tails)))
-        asked += 1
-        for tail in row.tails:
-            count = len(tail) - 1
-            here = slice(start, start + count)
-            ids[number, here], block[number, here] = tail[:-1], tails + 1
-            positions[number, here] = np.arange(len(row.head), len(row.head) + count)
-            sources.append(np.arange(flat + start, flat + start + count))
-            picks.append(np.arange(asked, asked + count))
-            targets.append(tail[1:])
-            owners.append(np.full(count, tails))
-            start, asked, tails = start + count, asked + count, tails + 1
+        sources.append(np.arange(flat + len(row.head) - 1, flat + len(row)))
+        picks += [np.full(len(row.tails), asked), np.arange(asked + 1, asked + len(sources[-1]))]
+        targets += [np.array([tail[0] for tail in row.tails]), *(tail[1:] for tail in row.tails)]
+        owners += [members, np.repeat(members, lengths[1:])]
+        asked, tails = asked + len(sources[-1]), tails + len(row.tails)
     shared = any(len(row.tails) > 1 for row in rows)
     return Batch(
         ids=torch.from_numpy(ids).to(device),

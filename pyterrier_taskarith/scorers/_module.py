@@ -40,8 +40,8 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
     if int(transformers_version.split(".")[0]) < 5 and not ties_embeddings(checkpoint.config):
         config.tie_word_embeddings = False  # transformers 4 ties an mT5 that transformers 5 has written
     names = _names(module_class, config, checkpoint)
-    missing = sorted(name for held, name in names.items()
-                     if held not in checkpoint.shapes and not held.startswith(optional))
+    missing = sorted(held for name, held in names.items()
+                     if name not in checkpoint.shapes and not name.startswith(optional))
     if missing:
         raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameter{'s' * (len(missing) > 1)} of "
                           f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
@@ -54,7 +54,10 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
         parameter.data = torch.empty(parameter.shape, dtype=parameter.dtype, device=options.device)
     module.to(options.device).eval()
     if options.filled:
-        _fill(module, checkpoint)
+        parameters = {name: module.get_parameter(held) for name, held in names.items() if name in checkpoint.shapes}
+        for name in stream(checkpoint, parameters):
+            parameters[name].copy_(checkpoint.tensor(name))
+        checkpoint.close()
     return module
 
 
@@ -94,16 +97,6 @@ def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch
             [number], dtype=checkpoint.dtype(name))
         state[names[name]] = value.expand(shape) if shape else value[0]
     return state
-
-
-def _fill(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    """Sets a module's parameters to the checkpoint's, a piece at a time."""
-    family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
-    parameters = {canonical(name, family, tied): parameter for name, parameter in module.named_parameters()}
-    wanted = {name: parameter for name, parameter in parameters.items() if name in checkpoint.shapes}
-    for name in stream(checkpoint, wanted):
-        wanted[name].copy_(checkpoint.tensor(name))
-    checkpoint.close()
 
 
 @contextmanager

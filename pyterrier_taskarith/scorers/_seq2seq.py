@@ -88,13 +88,12 @@ class Seq2Seq(Scorer):
         "keep_prompt" cuts the text and keeps ``Relevant:`` and ``</s>``, as pyterrier_t5 and the model's training do;
         "paper" cuts the whole prompt from the right and keeps ``</s>``, as the authors' evaluation did.
         """
-        tail = self.relevant + self.end
-        room, last = (self.max_length - len(tail), tail) if self.options.truncation == "keep_prompt" else (
-            self.max_length - len(self.end), self.end)
-        between = [] if self.options.truncation == "keep_prompt" else self.relevant
+        kept, cut = (self.relevant, []) if self.options.truncation == "keep_prompt" else ([], self.relevant)
+        last = kept + self.end
+        room = self.max_length - len(last)
         asked = self.tokens("query", queries)
         read = self.tokens("text", texts)
-        return [np.concatenate([np.concatenate([query, text, between])[:room], last]).astype(np.int64)
+        return [np.concatenate([np.concatenate([query, text, cut])[:room], last]).astype(np.int64)
                 for query, text in zip(asked, read, strict=True)]
 
     @torch.inference_mode()
