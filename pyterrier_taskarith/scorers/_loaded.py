@@ -80,10 +80,10 @@ class LoadedModel:
         self._cache = ScoreCache(cache) if cache is not None else None
         self.plan: MergePlan = make_plan(ranker, vectors)
         self.plan.check_alphas(alphas)
-        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch_device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.scorer: Scorer = make_scorer(ranker, scorer, ScorerOptions(
-            self._torch_dtype(on), on, verbose=verbose, filled=False, **options))
-        self.residence = choose_residence(weights, self.plan, on)
+            self._torch_dtype(torch_device), torch_device, verbose=verbose, filled=False, **options))
+        self.residence = choose_residence(weights, self.plan, torch_device)
         if verbose and weights == "auto" and self.residence.choice == "disk":
             pt.tqdm.write(f"weights: {self.residence}; each change of α reads the files", file=sys.stderr)
         self.weights = LoadedWeights(self.scorer.module, self.plan, self.residence.choice)
