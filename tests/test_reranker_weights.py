@@ -305,6 +305,17 @@ def test_the_dtype_is_the_users(triple, dtype, within):
     assert next(r.model.scorer.module.parameters()).dtype == getattr(torch, dtype)
 
 
+def test_a_model_without_vectors_has_its_own_dtype_on_a_gpu(tmp_path, monkeypatch):
+    folder = bert_triple(tmp_path, dtype=torch.bfloat16).ranker
+
+    def stop(checkpoint, name, options):
+        raise RuntimeError(f"{options.dtype} on {options.device}")
+
+    monkeypatch.setattr(_loaded, "make_scorer", stop)
+    with pytest.raises(RuntimeError, match=r"torch\.bfloat16 on cuda:0"):
+        TaskArithReranker(folder, vectors={}, device="cuda:0").model  # noqa: B018
+
+
 # α by layers, and merge methods ------------------------------------------------------------------------------------
 
 def test_alpha_by_layers_scores_as_layers_of_the_vector_do(triple):

@@ -229,8 +229,8 @@ class LoadedModel:
             return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[self.dtype]
         if device.type == "cpu":
             return torch.float32
-        return next((dtype for dtype in map(self.plan.ranker.dtype, self.plan.merged) if dtype.is_floating_point),
-                    torch.float32)
+        ranker = self.plan.ranker
+        return next((dtype for dtype in map(ranker.dtype, ranker.shapes) if dtype.is_floating_point), torch.float32)
 
 
 def shared_model(ranker: str, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha],
