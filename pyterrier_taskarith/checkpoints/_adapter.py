@@ -5,31 +5,27 @@ an adapter's file are the base model's behind ``base_model.model.``, each with w
 and ``lora_B.weight`` (outputs, r); ``base_layer.*`` or nothing for a tensor that replaces the base's.
 """
 
-import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 
-from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
+from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig, read_entry
+from pyterrier_taskarith.checkpoints._config import adapted_config
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._readers import WeightFile
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
 from pyterrier_taskarith.families import FAMILIES, canonical, family_of, is_head, ties_embeddings
 
-_PREFIX = "base_model.model."
-_ENTRY = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+(?:\.weight|\.bias)?|token_adapter\.trainable_tokens_delta)")
-#: What may be trained of a module -> the parameter that it changes.
-_PARTS = {"lora_A.weight": "weight", "lora_B.weight": "weight", "lora_B.bias": "bias", "lora_embedding_A": "weight",
-          "lora_embedding_B": "weight", "lora_magnitude_vector": "weight",
-          "token_adapter.trainable_tokens_delta": "weight"}
 _A, _B = "lora_A.weight", "lora_B.weight"
 #: model_type of those whose weights are stored as (inputs, outputs), which PEFT looks up in the class.
 _CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
-#: What PEFT puts between a module and its parameters.
-_WRAPPERS = ("base_layer", "token_adapter", "modules_to_save")
 _GENERATES = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+#: PEFT's name of a task -> the class that it is trained with.
+_CLASSES = {"FEATURE_EXTRACTION": "AutoModel", "SEQ_CLS": "AutoModelForSequenceClassification",
+            "CAUSAL_LM": "AutoModelForCausalLM", "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM"}
 
 
 @dataclass(frozen=True)
@@ -158,10 +154,8 @@ class _Fit:
             else:
                 self.changes[key] = change
         if others:
-            from pyterrier_taskarith.checkpoints._adapter_peft import merge_with_peft  # late: it imports transformers
-
             shapes |= {name: self._given[entry] for name, entry in self.added.items()}
-            self.changes |= merge_with_peft(base, adapter, about, config, set(others.values()), set(others), shapes)
+            self.changes |= _merge_with_peft(base, adapter, about, config, others, shapes)
 
     def key(self, name: str) -> str:
         """Returns one name a parameter, for a name in the base's files."""
@@ -175,7 +169,7 @@ class _Fit:
         found: dict[str, tuple[dict[str, str], str]] = {}
         lost: list[str] = []
         for entry in self._given:
-            name, module, part = _read(entry)
+            name, module, part = read_entry(entry)
             if part == "original":
                 continue
             key = self.key(name)
@@ -240,16 +234,64 @@ class _Fit:
                                 "untie them")
 
 
-def _read(entry: str) -> tuple[str, str, str | None]:
-    """Returns (parameter of the base, its module, what of it) for a name in an adapter's file; None: unknown."""
-    name = entry.removeprefix(_PREFIX)
-    match = _ENTRY.fullmatch(name)
-    if match:
-        module = match["module"].removesuffix(".base_layer")
-        known = match["part"] in _PARTS
-        return f"{module}.{_PARTS.get(match['part'], 'weight')}", module, match["part"] if known else None
-    *modules, last = name.split(".")
-    if "original_module" in modules:  # what the module was before the one that is saved
-        return name, "", "original"
-    module = ".".join(part for part in modules if part not in _WRAPPERS)
-    return f"{module}.{last}", module, "whole"
+def _merge_with_peft(base: list[WeightFile], adapter: WeightFile, about: AdapterConfig, config: Mapping[str, Any],
+                     others: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Returns parameter -> its value in float32 as PEFT merges it; the whole model is in memory meanwhile.
+
+    ``others`` maps the canonical names of the parameters to the adapter's names of their modules; ``shapes`` are those
+    of the adapted model.
+    """
+    try:
+        from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+    except ImportError as error:
+        raise MissingPackageError(f"{adapter.path} is an adapter that only PEFT can merge (more than LoRA of linear "
+                                  "layers). Install it: pip install peft") from error
+    rank = max([about.rank, *about.rank_pattern.values()])
+    if rank > max(max(shape, default=0) for shape in shapes.values()):
+        raise CheckpointError(f"{about.path}: the rank {rank} is larger than every matrix of the base model")
+    family, tied = family_of(str(config["model_type"])), ties_embeddings(config)
+    model = _built(dict(config) | adapted_config(config, about, shapes), about, set(others.values()))
+    held = {canonical(name, family, tied): (file, name) for file in base for name in file.shapes()}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's advice to those who train
+        for name, parameter in model.named_parameters():
+            file, stored = held.get(canonical(name, family, tied), (None, ""))
+            if file is not None and file.shapes()[stored] == tuple(parameter.shape):
+                parameter.copy_(file.tensor(stored))
+        try:
+            adapted = get_peft_model(model, PeftConfig.from_pretrained(str(about.path.parent)))
+            read: Any = set_peft_model_state_dict(adapted, {name: adapter.tensor(name) for name in adapter.shapes()})
+            lost = [*read.unexpected_keys, *(name for name in read.missing_keys if "lora_" in name)]
+            if lost:
+                raise ValueError(f"{len(lost)} entries are missing or unknown: {', '.join(lost[:5])}")
+            merged = adapted.merge_and_unload().state_dict()
+        except Exception as error:  # PEFT has no error of its own
+            raise CheckpointError(f"{adapter.path}: PEFT cannot merge it with {about.path.name} into the base model "
+                                  f"{about.base!r} ({' '.join(str(error).split())[:300]})") from error
+    found = {canonical(name, family, tied): value for name, value in merged.items()}
+    absent = sorted(others.keys() - found.keys())
+    if absent:
+        raise CheckpointError(f"{adapter.path}: PEFT merges it into a {type(model).__name__}, which has no "
+                              f"{', '.join(absent[:5])}")
+    return {name: found[name] for name in others}
+
+
+def _built(config: dict[str, Any], about: AdapterConfig, modules: set[str]) -> torch.nn.Module:
+    """Returns a model of the class that has all modules that the adapter changes, on the CPU in float32."""
+    import transformers
+
+    known = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    names = [_CLASSES[about.task_type]] if about.task_type in _CLASSES else [
+        "AutoModel", "AutoModelForMaskedLM", *list(_CLASSES.values())[1:]]
+    for name in names:
+        auto = getattr(transformers, name)
+        if type(known) not in auto._model_mapping:
+            continue
+        with torch.device("meta"):
+            found = {module for module, _ in auto.from_config(known).named_modules()}
+        if modules <= found:
+            model: torch.nn.Module = auto.from_config(known, dtype=torch.float32)
+            return model
+    raise CheckpointError(f"{about.path}: transformers has no class for {config['model_type']!r} models that has "
+                          f"{', '.join(sorted(modules)[:5])}; name its task_type there, or merge it with PEFT's "
+                          "merge_and_unload and name the result")

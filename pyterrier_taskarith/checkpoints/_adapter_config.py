@@ -1,4 +1,4 @@
-"""``adapter_config.json`` of a PEFT adapter: what is read, and what is refused because it would change weights."""
+"""What the files of a PEFT adapter say: its configuration, and its names of the base model's parameters."""
 
 import json
 import math
@@ -24,6 +24,13 @@ _KNOWN = frozenset((
     "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying", "lora_bias"))
 #: Ways to start the training that leave the base model as it was; after all others the adapter fits another base.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+_PREFIX = "base_model.model."
+_ENTRY = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+(?:\.weight|\.bias)?|token_adapter\.trainable_tokens_delta)")
+#: What may be trained of a module; all but ``lora_B.bias`` change its weight.
+_PARTS = ("lora_A.weight", "lora_B.weight", "lora_B.bias", "lora_embedding_A", "lora_embedding_B",
+          "lora_magnitude_vector", "token_adapter.trainable_tokens_delta")
+#: What PEFT puts between a module and its parameters.
+_WRAPPERS = ("base_layer", "token_adapter", "modules_to_save")
 _Value = TypeVar("_Value")
 
 
@@ -100,6 +107,22 @@ def read_adapter_config(path: Path) -> AdapterConfig:
         return _parsed(path, about)
     except (TypeError, ValueError, AttributeError, OverflowError, re.error) as error:
         raise CheckpointError(f"{path} is not an adapter's configuration ({error})") from error
+
+
+def read_entry(entry: str) -> tuple[str, str, str | None]:
+    """Returns (parameter of the base, its module, what of it) for a name in an adapter's file; None: unknown."""
+    name = entry.removeprefix(_PREFIX)
+    match = _ENTRY.fullmatch(name)
+    if match:
+        module = match["module"].removesuffix(".base_layer")
+        part = match["part"]
+        parameter = "bias" if part == "lora_B.bias" else "weight"
+        return f"{module}.{parameter}", module, part if part in _PARTS else None
+    *modules, last = name.split(".")
+    if "original_module" in modules:  # what the module was before the one that is saved
+        return name, "", "original"
+    module = ".".join(part for part in modules if part not in _WRAPPERS)
+    return f"{module}.{last}", module, "whole"
 
 
 def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
