@@ -252,8 +252,9 @@ class Checkpoint:
         folder = self.tokenizer_folder
         try:
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{self.source} has no tokenizer that transformers can load ({error})") from error
+        except Exception as error:  # what transformers and tokenizers make of damaged files
+            raise CheckpointError(f"{self.source} has no tokenizer that transformers can load from {folder} "
+                                  f"({error})") from error
         names = found.vocab_files_names.values()
         if names and not any((folder / name).is_file() for name in names):
             # transformers 5 makes up an empty tokenizer then.

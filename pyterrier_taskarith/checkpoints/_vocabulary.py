@@ -42,8 +42,9 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
         if path.is_file():
             try:
                 vocabulary = dict(read(path))
-                if (folder / "added_tokens.json").is_file():
-                    vocabulary.update(_json(folder / "added_tokens.json"))
+                path = folder / "added_tokens.json"
+                if path.is_file():
+                    vocabulary.update(_json(path))
             except Exception as error:  # the readers are three libraries, each with errors of its own
                 raise CheckpointError(f"{path} cannot be read as a vocabulary ({error})") from error
             return vocabulary

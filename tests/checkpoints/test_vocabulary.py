@@ -73,6 +73,21 @@ def test_added_tokens_come_on_top(bert, tmp_path):
     assert Checkpoint(folder).vocabulary == {**plain, "<new>": len(plain)}
 
 
+def test_damaged_added_tokens_are_named_and_not_the_vocabulary_beside_them(bert, tmp_path):
+    folder = copied(bert.ranker, tmp_path / "copy")
+    (folder / "added_tokens.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"added_tokens\.json cannot be read"):
+        _ = Checkpoint(folder).vocabulary
+
+
+@pytest.mark.parametrize(("name", "content"), [("tokenizer_config.json", "[]"), ("tokenizer.json", '{"model": {}}')])
+def test_a_tokenizer_that_transformers_cannot_load_is_named_with_its_folder(bert, tmp_path, name, content):
+    folder = copied(bert.ranker, tmp_path / "copy")
+    (folder / name).write_text(content)
+    with pytest.raises(CheckpointError, match=f"no tokenizer that transformers can load from {folder}"):
+        Checkpoint(folder).tokenizer()
+
+
 def test_a_folder_without_tokenizer_has_no_vocabulary(bert, tmp_path):
     folder = copied(bert.ranker, tmp_path / "copy")
     for name in ("tokenizer.json", "vocab.txt"):
