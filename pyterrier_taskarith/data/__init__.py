@@ -12,7 +12,6 @@ from pyterrier_taskarith.data._frames import (
     load_texts,
     portions,
     query_texts,
-    reject_repeats,
     require_values,
     strings,
 )
@@ -22,5 +21,5 @@ from pyterrier_taskarith.data._texts import Texts, TextSource
 
 __all__ = ["Collection", "IrdsTexts", "StoredTexts", "TextLoader", "TextSource", "Texts", "as_numbers", "check_judged",
            "checked_qrels", "checked_run", "checked_topics", "first_few", "load_texts", "open_dataset", "portions",
-           "query_texts", "read_collection", "read_qrels", "read_run", "read_topics", "reject_repeats",
-           "require_values", "split_of", "strings", "with_queries"]
+           "query_texts", "read_collection", "read_qrels", "read_run", "read_topics", "require_values",
+           "split_of", "strings", "with_queries"]

@@ -30,7 +30,7 @@ def checked_run(name: str, run: pd.DataFrame) -> pd.DataFrame:
         raise DataError(f"{what} has no rows: no document was retrieved for any query")
     require_values(what, run, ["qid", "docno", "score"])
     run = run.assign(qid=run["qid"].astype(str), docno=run["docno"].astype(str), score=as_numbers(what, run, "score"))
-    reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
+    _reject_repeats(what, run, ["qid", "docno"], "keep one row per query and document")
     return run.sort_values(["qid", "score", "docno"], ascending=[True, False, False], ignore_index=True)
 
 
@@ -57,7 +57,7 @@ def checked_qrels(qrels: pd.DataFrame) -> pd.DataFrame:
     qrels = qrels.assign(qid=qrels["qid"].astype(str), docno=qrels["docno"].astype(str), label=labels.astype("int64"))
     key = [column for column in ("qid", "docno", "iteration") if column in qrels.columns]
     qrels = qrels.drop_duplicates([*key, "label"])
-    reject_repeats("qrels", qrels, key, "the labels differ, keep the right one")
+    _reject_repeats("qrels", qrels, key, "the labels differ, keep the right one")
     return qrels.sort_values(key, ignore_index=True)
 
 
@@ -65,7 +65,7 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
     """Returns checked topics: with a column qid, at least one query, none of them twice.
 
     Args:
-        topics: Columns qid and whatever the transformers need (query).
+        topics: Columns qid and those that the transformers need (query).
         what: The argument they were given as, for errors.
 
     Returns:
@@ -79,7 +79,7 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
         raise DataError(f"{what} has no rows: there is no query to run")
     require_values(what, topics, ["qid"])
     topics = topics.assign(qid=topics["qid"].astype(str))
-    reject_repeats(what, topics, ["qid"], "keep one row per query")
+    _reject_repeats(what, topics, ["qid"], "keep one row per query")
     return topics
 
 
@@ -104,11 +104,7 @@ def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> 
 
 
 def require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuses None and NaN in some columns.
-
-    Raises:
-        DataError: Naming the column and the first query.
-    """
+    """Raises a DataError that names the column and the first query if a value is None or NaN."""
     for column in columns:
         if (missing := frame[column].isna()).any():
             where = f" (first in query {frame.loc[missing, 'qid'].iloc[0]!r})" if column != "qid" else ""
@@ -116,23 +112,15 @@ def require_values(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> No
 
 
 def as_numbers(what: str, frame: pd.DataFrame, column: str) -> pd.Series:
-    """Returns a column as float64.
-
-    Raises:
-        DataError: If a value is not a number; it is named.
-    """
+    """Returns a column as float64; a DataError names a value that is not a number."""
     found = pd.to_numeric(frame[column], errors="coerce")
     if (bad := found.isna()).any():
         raise DataError(f"{what} has {frame.loc[bad, column].iloc[0]!r} in column {column!r}: a number is needed")
     return found.astype("float64")
 
 
-def reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: str) -> None:
-    """Refuses rows of the same key.
-
-    Raises:
-        DataError: Naming the first.
-    """
+def _reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: str) -> None:
+    """Raises a DataError that names the first of several rows with the same key."""
     if (repeated := frame.duplicated(list(key))).any():
         row = frame.loc[repeated, list(key)].iloc[0]
         named = ", ".join(f"{column} {row[column]!r}" for column in key)
@@ -163,10 +151,10 @@ def portions(docnos: pd.Series) -> Iterator[np.ndarray]:
     """Yields the rows of a frame in portions; rows of one document are in one portion.
 
     Args:
-        docnos: n of them.
+        docnos: The docno of each row.
 
     Yields:
-        Positions of rows; int64 arrays of PORTION or somewhat more, or of all rows if they are fewer.
+        Indices of rows: int64 arrays of PORTION or somewhat more, or of all rows if they are fewer.
     """
     documents, _ = pd.factorize(docnos)
     order = np.argsort(documents, kind="stable")

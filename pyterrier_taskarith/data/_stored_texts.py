@@ -142,7 +142,7 @@ class StoredTexts(TextSource):
 
     def _build(self) -> None:
         with new_file(self._index) as new, closing(sqlite3.connect(new)) as connection:
-            # A killed process leaves the temporary file alone, so nothing needs to be safe before the end.
+            # The index is a temporary file until it is complete, so it needs no journal.
             connection.execute("PRAGMA journal_mode=OFF")
             connection.execute("PRAGMA synchronous=OFF")
             for table in _TABLES:

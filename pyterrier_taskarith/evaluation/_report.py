@@ -1,4 +1,4 @@
-"""What a comparison says: the paper's table, the tests behind its stars, and the conclusion in one sentence."""
+"""Reports of a comparison: the paper's table, the tests behind its stars, and the conclusion in one sentence."""
 
 from __future__ import annotations
 
@@ -58,14 +58,9 @@ def tests_table(tests: pd.DataFrame, procedure: Procedure) -> Table:
 
 
 def conclusion(tests: pd.DataFrame, procedure: Procedure, n_queries: int) -> str:
-    """Returns one sentence: the procedure, then for each tested system what it is better and worse in.
+    """Returns one sentence on `Comparison.tests`: the procedure, then what each tested system is better and worse in.
 
     Each verdict has the baseline, the mean difference, the corrected p value and the confidence interval.
-
-    Args:
-        tests: Rows of :attr:`Comparison.tests`.
-        procedure: How they were tested.
-        n_queries: On how many queries.
     """
     clauses = []
     for system, rows in tests.groupby("system", sort=False):

@@ -24,14 +24,7 @@ COLUMNS = ["alpha", "weight", "measure", "value"]
 
 
 def pyplot(what: str) -> Any:
-    """Imports matplotlib.pyplot.
-
-    Args:
-        what: What is to be drawn, for the error.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
+    """Returns matplotlib.pyplot, or raises an error that says how to install it; ``what`` is to be drawn."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

@@ -40,7 +40,10 @@ class Analysis:
     @property
     def words(self) -> str | list[str]:
         """The stop words for PyTerrier's indexers: "terrier" for Terrier's own, or a list."""
-        return self.stopwords if self.stopwords == "terrier" else read_stopwords(self.stopwords)
+        if self.stopwords == "terrier":
+            return self.stopwords
+        lines = (_LISTS / self.stopwords).read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
 
     @property
     def recipe(self) -> dict[str, object]:
@@ -60,15 +63,9 @@ LANGUAGES = {
 }
 
 
-def read_stopwords(name: str) -> list[str]:
-    """Returns the words of one of the package's lists."""
-    lines = (_LISTS / name).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 @contextmanager
 def terrier_set_for(analysis: Analysis) -> Iterator[None]:
-    """Keeps Terrier's limit on a term's length at the analysis's own; Java must have been looked for.
+    """Sets Terrier's limit on a term's length to that of the analysis while in the block; needs `ensure_java` first.
 
     Terrier's tokenisers read the limit once in a process, when they are first used, and its lexicon when it is written.
 

@@ -8,7 +8,7 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_taskarith.terrier import ensure_java, first_stage
-from pyterrier_taskarith.terrier._first_stage import LANGUAGES, read_stopwords, terrier_set_for
+from pyterrier_taskarith.terrier._first_stage import LANGUAGES, terrier_set_for
 
 COMPOUND = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"  # 63 characters
 TEXTS = {
@@ -62,7 +62,7 @@ def test_terrier_leaves_out_the_tokens_that_the_docstring_says(language):
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_the_stop_words_are_words_of_the_language(language):
-    words = read_stopwords(LANGUAGES[language].stopwords)
+    words = LANGUAGES[language].words
     assert len(words) == len(set(words)) > 150 and all(word.isalpha() and word == word.lower() for word in words)
     assert {"german": {"nicht", "für"}, "spanish": {"también", "más"}, "french": {"même", "à"}}[language] <= set(words)
 
