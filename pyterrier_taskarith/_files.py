@@ -14,11 +14,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-#: What a rename over something else ends with; EACCES is Windows'.
+#: Errors of a rename onto something that exists; EACCES is Windows'.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EACCES)
-#: What disks answer that cannot write folders out.
+#: Errors of disks that cannot flush folders.
 _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
-#: What could not be remembered on the disk.
+#: Hashes that could not be written to the disk.
 _REMEMBERED: dict[Path, str] = {}
 _BLOB = re.compile(r"^[0-9a-f]{64}$")
 
@@ -158,7 +158,7 @@ def _to_disk(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the sha256 of a file, which is computed only where it is not known yet."""
+    """Returns the sha256 of a file; it is computed only where it is not known yet."""
     known = known_sha256(path)
     if known is not None:
         return known
@@ -171,8 +171,8 @@ def file_sha256(path: Path) -> str:
 def known_sha256(path: Path) -> str | None:
     """Returns the sha256 of a file without reading it, or None.
 
-    The hub cache's blob name tells it where the file is a link to one; else an earlier run may have remembered it by
-    path, size, modification time and inode.
+    A link into the hub's cache has it in the name of its blob; else an earlier run may have remembered it by path,
+    size, modification time and inode.
     """
     target = path.resolve()
     if path.is_symlink() and target.parent.name == "blobs" and _BLOB.match(target.name):

@@ -43,18 +43,18 @@ class Configured(pt.Transformer):
         It evaluates to an equal transformer, unless an argument is an object without such a representation, as a text
         loader may be.
         """
-        places: list[str] = []
-        words: list[str] = []
+        positional: list[str] = []
+        keywords: list[str] = []
         for attribute in pt.inspect.transformer_attributes(self):
             tunable = attribute.name in self.TUNABLE
             if attribute.value == attribute.init_default_value and not tunable:
                 continue
             written = _written(getattr(self, attribute.name))
-            if words or tunable or attribute.init_parameter_kind != inspect.Parameter.POSITIONAL_OR_KEYWORD:
-                words.append(f"{attribute.name}={written}")
+            if keywords or tunable or attribute.init_parameter_kind != inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                keywords.append(f"{attribute.name}={written}")
             else:
-                places.append(written)
-        return f"{type(self).__name__}({', '.join(places + words)})"
+                positional.append(written)
+        return f"{type(self).__name__}({', '.join(positional + keywords)})"
 
     def copy(self, **changed: object) -> Self:
         """Returns a new transformer with the same arguments but for those given."""

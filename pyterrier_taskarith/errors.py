@@ -1,4 +1,4 @@
-"""Errors that a user can mend, one class for each part of the package: each says what is wrong and what to do."""
+"""Errors that a user can correct, one class for each part of the package: each says what is wrong and what to do."""
 
 
 class TaskArithError(ValueError):
@@ -26,7 +26,7 @@ class CacheError(TaskArithError, RuntimeError):
 
 
 class WrongTypeError(TaskArithError, TypeError):
-    """An argument is of another type than the one that is needed."""
+    """An argument has the wrong type."""
 
 
 class SetupError(TaskArithError, RuntimeError):

@@ -33,10 +33,10 @@ class Family:
         scorer: How a plain folder of this type scores; empty where both bi-encoders and cross-encoders are published.
         prompt: What a re-ranker of this type reads, where it reads query and text as one prompt. A causal model goes on
             with the query.
-        prediction_tokens: Those that mean not relevant and relevant, for a ranker that is not known.
+        prediction_tokens: The tokens for not relevant and relevant, of a ranker that is not in PUBLISHED_RANKERS.
         first_token_from: Of a cross-encoder, the part of its last layer from which on only the first token matters, as
             the head reads that alone; empty where it is not known.
-        sentinels: The class of tokenizer that puts ``<extra_id_…>`` after its model's pieces, where that is so.
+        sentinels: The class of tokenizer that puts ``<extra_id_…>`` after its model's pieces; empty: none does.
     """
 
     prefix: str = ""
@@ -82,7 +82,7 @@ def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
 def _causal() -> Family:
     """RankingGPT (Zhang et al., 2023).
 
-    This relies on it that logits are the output matrix times the last hidden state, and positions are rotary.
+    The scorer relies on this: logits are the output matrix times the last hidden state, and positions are rotary.
     """
     return Family("model.", embedding="embed_tokens.weight", output="lm_head.weight", ties=False,
                   token_rows=("lm_head.weight",), scorer="causal", prompt="Document: {text} Query:")
@@ -107,9 +107,10 @@ FAMILIES: dict[str, Family] = {
     "qwen2": _causal(),
 }
 
+
 @dataclass(frozen=True)
 class PublishedRanker:
-    """What a published T5 ranker reads and says.
+    """Prompt and prediction tokens of a published T5 ranker.
 
     Attributes:
         tokens: The prediction tokens that mean not relevant and relevant.
@@ -139,7 +140,7 @@ PUBLISHED_RANKERS: dict[str, PublishedRanker] = {
 
 
 def family_of(model_type: str) -> Family:
-    """Returns the facts of a ``model_type``; of an undeclared one, what transformers' base class tells.
+    """Returns the facts of a ``model_type``; of an undeclared one, the prefix that transformers' base class states.
 
     Raises:
         KeyError: If transformers does not know the type either.
@@ -181,13 +182,13 @@ def published_ranker(source: str) -> PublishedRanker | None:
 
 
 def types_scored_by(scorer: str) -> list[str]:
-    """Returns the declared types whose plain folders score so."""
+    """Returns the declared model types whose plain folders are scored by a scorer."""
     return [model_type for model_type, family in FAMILIES.items() if family.scorer == scorer]
 
 
 #: What wrappers of a model put before its names.
 _WRAPPERS = re.compile(r"^(?:module\.|0\.auto_model\.|auto_model\.|0\.model\.)+")
-#: Endings of names in files of old, and today's.
+#: Endings of names in old files -> those of today.
 _LEGACY = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 
 
@@ -215,12 +216,12 @@ def is_head(name: str) -> bool:
     return name.split(".")[0] in HEADS
 
 
-#: Where the layer's number stands in a canonical name, and, in an encoder-decoder, which side it is on.
+#: Side and number of the layer in a canonical name; only an encoder-decoder has sides.
 _LAYER = re.compile(r"^(?:(encoder|decoder)\.)?(?:transformer\.)?(?:layers?|block|h)\.(\d+)\.")
 
 
 def layer_of(name: str) -> tuple[str, int | None]:
-    """Returns where a canonical name stands: ``(side, number)``.
+    """Returns the side and the number of the layer that a canonical name belongs to: ``(side, number)``.
 
     The side is ``"encoder"`` or ``"decoder"`` in an encoder-decoder (and ``"encoder"`` in BERT's own naming), ``""``
     in a plain stack. Outside the layers the number is None and the side is ``"embeddings"``, ``"head"`` or ``"other"``.

@@ -20,7 +20,7 @@ from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
 from pyterrier_taskarith.families import FAMILIES, canonical, family_of, is_head, ties_embeddings
 
 _A, _B = "lora_A.weight", "lora_B.weight"
-#: model_type of those whose weights are stored as (inputs, outputs), which PEFT looks up in the class.
+#: Model types whose weights are stored as (inputs, outputs); PEFT reads that from the layer's class.
 _CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 _GENERATES = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 #: PEFT's name of a task -> the class that it is trained with.
@@ -37,7 +37,7 @@ class LowRank:
     scale: float
 
 
-#: What an adapter does to a parameter: adds B·A, or replaces it by a tensor of its file, or as PEFT merged it.
+#: A change of a parameter: B·A is added, a tensor of the adapter's file replaces it, or PEFT merged it.
 Change: TypeAlias = "LowRank | str | torch.Tensor"
 
 

@@ -20,7 +20,7 @@ from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_voc
 from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import canonical, family_of, own_output, ties_embeddings
 
-#: A pass over a checkpoint lets go of the pages it has read whenever they are more than this.
+#: Bytes of mapped pages after which a pass over a checkpoint unmaps them.
 MAPPED_BYTES = 32 * 2**20
 #: Endings of the small files that say how a model reads text.
 _SETTINGS = (".json", ".txt", ".model")
@@ -99,7 +99,7 @@ class Checkpoint:
         return tuple(dict.fromkeys(own))
 
     def companions(self) -> list[Path]:
-        """Returns the files beside the weights that decide a score: configurations, tokenizers, further modules."""
+        """Returns the files beside the weights on which scores depend: configurations, tokenizers, further modules."""
         modules = further_folders(self.located.root)
         return [path for folder in self.folders if folder.is_dir() for path in sorted(folder.iterdir())
                 if path.is_file() and (folder in modules or path.suffix in _SETTINGS)]
@@ -126,7 +126,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.json`` as written, unknown keys kept; an entry that the weights contradict is set right.
+        """``config.json`` as written, unknown keys kept; an entry that the weights contradict is corrected.
 
         That is ``tie_word_embeddings`` (see :func:`own_output`) and, of an adapter, what it changes of its base's
         configuration: ``vocab_size``, and class and labels where it has a classifier.
@@ -223,7 +223,7 @@ class Checkpoint:
         return self.raw[held].location(held)
 
     def close(self) -> None:
-        """Lets go of the weights that are mapped or loaded; the next read opens the files again."""
+        """Frees the weights that are mapped or loaded; the next read opens the files again."""
         self._mapped = 0
         for file in self.__dict__.get("files", ()):
             file.close()
@@ -252,7 +252,7 @@ class Checkpoint:
         folder = self.tokenizer_folder
         try:
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # what transformers and tokenizers make of damaged files
+        except Exception as error:  # transformers and tokenizers have no common error for damaged files
             raise CheckpointError(f"{self.source} has no tokenizer that transformers can load from {folder} "
                                   f"({error})") from error
         names = found.vocab_files_names.values()

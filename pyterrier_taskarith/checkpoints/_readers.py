@@ -56,10 +56,10 @@ class WeightFile(ABC):
 
     @abstractmethod
     def unmap(self) -> None:
-        """Lets go of the mapped pages; the next read maps them again."""
+        """Unmaps the pages that were read; the next read maps them again."""
 
     def close(self) -> None:
-        """Lets go of all that is held in memory; the next read opens the file again."""
+        """Frees all memory; the next read opens the file again."""
         self.unmap()
 
 
@@ -190,7 +190,7 @@ class BinFile(WeightFile):
             raise CheckpointError(
                 f"{self.path} holds something other than tensors{f' ({named[1]})' if named else ''}, which would run "
                 "code on loading; refused. Ask its author for safetensors, or convert it where you trust it") from error
-        except Exception as error:  # what the parsers of three formats make of damaged bytes
+        except Exception as error:  # the parsers of three formats, each with errors of its own
             raise CheckpointError(f"{self.path} cannot be read as PyTorch weights ({first_line(error)}). "
                                   "Is the download complete?") from error
 
@@ -267,7 +267,7 @@ def _check_listed(path: Path, names: Iterable[str], listed: frozenset[str] | Non
     """Refuses a shard with other tensors than its index says: versions of transformers disagree on what to read then.
 
     Raises:
-        CheckpointError: Naming what is missing or too much.
+        CheckpointError: Naming the tensors that are missing, or too many.
     """
     if listed is None:
         return

@@ -23,7 +23,7 @@ from pyterrier_taskarith.arithmetic import (
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch
 from pyterrier_taskarith.families import layer_of
 
-#: Numbers that are looked at together: what a core's cache holds in float64, and the bound on memory.
+#: Numbers that are measured together: as many as a core's cache holds in float64; this bounds the memory.
 PIECE = 2**16
 #: The layer of the rows over all layers.
 ALL = "all"
@@ -61,7 +61,7 @@ def diagnose(merge: Merge, *, dtype: torch.dtype | None = None,
     Args:
         merge: What would be done.
         dtype: Of the output; None: each parameter's own in Θ_T.
-        advance: Called with the number of weights that were looked at.
+        advance: Called with the number of weights that were measured.
 
     Returns:
         A frame by parameter, in the order of Θ_T's files, and one by layer whose last rows are over all of them.
@@ -263,13 +263,13 @@ def _by_layer(sums: pd.DataFrame, columns: Sequence[str], vectors: list[str]) ->
     added = groups[list(columns)].sum(min_count=1)
     added["alpha"] = groups["alpha"].agg(lambda alphas: alphas.iloc[0] if alphas.nunique() == 1 else np.nan)
     added = added.reset_index()
-    added["place"] = [(*_place(layer), vectors.index(vector)) for layer, vector in
+    added["position"] = [(*_position(layer), vectors.index(vector)) for layer, vector in
                       zip(added["layer"], added["vector"], strict=True)]
-    return added.sort_values("place", ignore_index=True).drop(columns="place")
+    return added.sort_values("position", ignore_index=True).drop(columns="position")
 
 
-def _place(layer: str) -> tuple[int, int]:
-    """Returns where a layer stands among the others."""
+def _position(layer: str) -> tuple[int, int]:
+    """Returns the rank of a layer in the model's order."""
     if layer == ALL:
         return len(_ORDER), 0
     side, _, number = layer.rpartition(".")

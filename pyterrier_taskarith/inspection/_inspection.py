@@ -37,7 +37,7 @@ class MergingReranker(Protocol):
 
 
 def inspect_merge(merge: Merge | MergingReranker, *, dtype: str | None = None, verbose: bool = True) -> Inspection:
-    """Looks at a merge before it is made: reads the weights once, writes nothing.
+    """Measures what a merge would change, before it is made: reads the weights once, writes nothing.
 
     Example:
         >>> print(inspect_merge(Checkpoint(ranker) + 0.7 * TaskVector(domain, base)))  # doctest: +SKIP

@@ -118,7 +118,7 @@ def _tables(inspection: Inspection, parameters: bool) -> Iterator[tuple[str, Tab
         yield title if others else "", _written(own, ["layer"], others, isinstance(alpha, LayerAlphas))
         if parameters:
             rows = inspection.parameters
-            # What no vector is added to stands in the first one's table.
+            # Parameters that no vector is added to are in the first vector's table.
             kept = (rows["vector"] == "") & (vector == next(iter(inspection.plan.vectors)))
             rows = rows[(rows["vector"] == vector) | kept]
             yield (f"{vector}, by parameter:" if others else "",
@@ -204,11 +204,11 @@ def _curves(axes: "Axes", rows: pd.DataFrame, names: list[str], vectors: list[st
     for number, vector in enumerate(vectors):
         own = rows[rows["vector"] == vector]
         pairs = [("", "Θ_T − Θ_0", number)]
-        pairs += [(f".{other}", other, place) for place, other in enumerate(vectors) if place > number]
-        for suffix, other, place in pairs:
+        pairs += [(f".{other}", other, index) for index, other in enumerate(vectors) if index > number]
+        for suffix, other, index in pairs:
             if own[f"{column}{suffix}"].notna().any():
                 axes.plot(own["layer"].map(names.index), own[f"{column}{suffix}"], ":" if suffix else "-", marker="o",
-                          markersize=5, color=f"C{number}", markerfacecolor=f"C{place}", label=f"{vector} and {other}")
+                          markersize=5, color=f"C{number}", markerfacecolor=f"C{index}", label=f"{vector} and {other}")
     label, chance = _PANELS[column]
     axes.axhline(chance, color="grey", linewidth=1)
     axes.set_ylabel(label)
