@@ -1,5 +1,6 @@
 """Small models are fastest on one thread, most of all where other processes want the cores too."""
 
+import gc
 import os
 
 import pytest
@@ -18,3 +19,9 @@ def few_threads():
 def pytest_collection_modifyitems(items):
     """Puts the longest tests, which have a time limit of their own, first: else all cores but one wait for the last."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+def pytest_collection_finish():
+    """Keeps what the libraries hold out of garbage collection: some tests ask for one, which takes a second else."""
+    gc.collect()
+    gc.freeze()

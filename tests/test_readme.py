@@ -16,6 +16,7 @@ BLOCKS = re.findall(r"(<!-- needs the hub -->\n)?```python\n(.*?)```", README.re
 QUERIES = re.compile(r'(\.topics\["\w+"\])\.head\(\d+\)')
 
 
+@pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(900)
 def test_the_readme_runs_as_it_stands(tmp_path):

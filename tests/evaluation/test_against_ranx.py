@@ -33,6 +33,7 @@ def test_student_t_test_is_ranxs(runs, qrels, baselines, ranx_tests):
     assert set(comparison.tests["significant"]) == {True, False}
 
 
+@pytest.mark.slow
 def test_fisher_randomisation_is_ranxs_within_the_error_of_the_draws(runs, qrels, baselines, ranx_tests):
     comparison = compare(runs, qrels, MEASURES, baselines=baselines, correction=None, test="fisher")
     theirs = of_ranx(ranx_tests, comparison, "fisher")

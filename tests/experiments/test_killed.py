@@ -38,6 +38,7 @@ def undisturbed(tmp_path_factory):
     return contents(folder)
 
 
+@pytest.mark.slow
 def test_the_files_are_runs_with_recipes_and_reports(undisturbed):
     endings = {name.partition(".")[2] for name in undisturbed if name.startswith("table1")}
     assert endings == {"txt", "md", "tex", "html"}
@@ -106,6 +107,7 @@ def test_stopped_at_a_write_it_ends_in_the_same_bytes(tmp_path, undisturbed, mon
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_is_scored_and_a_changed_recipe_only_what_it_concerns(tmp_path, monkeypatch):
     small(tmp_path)
     scored = []

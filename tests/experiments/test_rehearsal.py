@@ -76,6 +76,7 @@ def test_another_alpha_fails_the_rehearsal(tmp_path, monkeypatch, system):
         small(tmp_path, system)
 
 
+@pytest.mark.slow
 def test_another_alpha_fails_the_rehearsal_of_table_3(tmp_path, monkeypatch):
     original = scoring.Workbench._at
     monkeypatch.setattr(scoring.Workbench, "_at", lambda bench, system, target, variant, alpha: original(
@@ -84,6 +85,7 @@ def test_another_alpha_fails_the_rehearsal_of_table_3(tmp_path, monkeypatch):
         run("table3", table3, rehearsal(tmp_path, systems=["RoBERTa-base"], limit=4), first=overlap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", FAMILIES)
 def test_another_layer_fails_the_rehearsal_of_the_ablation(tmp_path, monkeypatch, system):
     original = scoring.Workbench._at
@@ -132,6 +134,7 @@ def test_lambda_for_its_complement_fails_the_rehearsal_in_the_fusion(tmp_path, m
         small(tmp_path, "DistilBERT")
 
 
+@pytest.mark.slow
 def test_lambda_for_its_complement_fails_the_rehearsal_in_the_tuning(tmp_path, monkeypatch):
     original = protocol.sweep_runs
     monkeypatch.setattr(protocol, "sweep_runs", lambda *frames, weights, **options: original(
@@ -140,6 +143,7 @@ def test_lambda_for_its_complement_fails_the_rehearsal_in_the_tuning(tmp_path, m
         small(tmp_path, "DistilBERT")
 
 
+@pytest.mark.slow
 def test_the_smallest_of_equal_alphas_fails_the_rehearsal(tmp_path, monkeypatch):
     original = protocol.best_alpha
     monkeypatch.setattr(protocol, "best_alpha", lambda means: 0.1 if original(means) != 0.1 else 0.2)
@@ -164,6 +168,7 @@ def small(folder: Path, system: str) -> str:
     return run("table1", table1, request, first=overlap)
 
 
+@pytest.mark.slow
 def test_layers_are_ablated_one_by_one(tmp_path):
     rows = ablations(["embeddings", "0", "1"], 0.7)
     assert list(rows) == ["none (Θ_T)", "all", "only embeddings", "only 0", "only 1", "all but embeddings",
@@ -177,6 +182,7 @@ def test_layers_are_ablated_one_by_one(tmp_path):
     assert [place for kind, place in found if kind == "all but"] == places
 
 
+@pytest.mark.slow
 def test_the_limit_and_the_whole_have_files_of_their_own(tmp_path):
     small(tmp_path, "DistilBERT")
     assert (tmp_path / "table1_first_4.txt").is_file()
@@ -184,6 +190,7 @@ def test_the_limit_and_the_whole_have_files_of_their_own(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_on_collections_one_real_triple_stands_in_for_all(tmp_path):
     make_collections([replace(dataset, folder=SIMILAR.get(dataset.name, dataset.folder)) for dataset in DATASETS[:2]],
                      tmp_path / "collections")
@@ -226,6 +233,7 @@ def test_docstrings_of_each_package_are_a_collection(tmp_path, monkeypatch):
     assert (tmp_path / "scipy_dev" / "queries.tsv").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_stored_run_takes_the_place_of_the_first_stage(tmp_path):
     text = small(tmp_path / "one", "DistilBERT")
     stored = tmp_path / "one" / "runs_first_4" / "scidocs" / "test" / "bm25.run.gz"

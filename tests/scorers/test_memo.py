@@ -51,10 +51,10 @@ def test_what_it_counts_is_what_it_takes():
     generator = random.Random(0)
     tracemalloc.start()
     try:
-        scores: Memo[float] = Memo(2**22, entry_overhead=340)  # as the scores' memo is made
-        for number in range(40_000):
+        scores: Memo[float] = Memo(2**21, entry_overhead=340)  # as the scores' memo is made
+        for number in range(20_000):
             scores.put(number.to_bytes(48, "big"), generator.random(), 8)
-        assert 2**21 < taken() < 1.15 * 2**22
+        assert 2**20 < taken() < 1.15 * 2**21
         embeddings: Memo[np.ndarray] = Memo(2**22)
         before = taken()
         for number in range(20_000):
