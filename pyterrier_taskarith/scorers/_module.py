@@ -26,11 +26,13 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
         optional: First parts of names that the checkpoint may lack; the caller does not use them.
 
     Raises:
-        ScorerError: If the checkpoint lacks any other parameter of the module.
+        ScorerError: If the checkpoint lacks any other parameter of the module, or has one in another shape, or
+            transformers cannot build the module from its configuration.
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(checkpoint.folder)
+    with _building(checkpoint, "configuration"):
+        config = AutoConfig.from_pretrained(checkpoint.folder)
     try:
         module_class = auto_class._model_mapping[type(config)]
     except KeyError as error:
@@ -69,10 +71,27 @@ def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, 
     """
     family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
     names: dict[str, str] = {}
-    with torch.device("meta"):
-        for name, _ in module_class(config).named_parameters(remove_duplicate=False):
-            names.setdefault(canonical(name, family, tied), name)
+    with _building(checkpoint, module_class.__name__), torch.device("meta"):
+        module = module_class(config)
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        held = canonical(name, family, tied)
+        names.setdefault(held, name)
+        stated = tuple(parameter.shape)
+        found = tuple(checkpoint.shapes.get(held, stated))
+        if found != stated:
+            raise ScorerError(f"{checkpoint.source}: {held} is {found} in the files, but {stated} by "
+                              f"{checkpoint.folder / 'config.json'}; one of the two is of another model")
     return names
+
+
+@contextmanager
+def _building(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turns whatever transformers raises for a bad configuration into an error that names the file."""
+    try:
+        yield
+    except Exception as error:  # each class checks its configuration in its own way
+        raise ScorerError(f"{checkpoint.folder / 'config.json'}: transformers cannot build the {what} from it "
+                          f"({type(error).__name__}: {error})") from error
 
 
 def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch.dtype) -> dict[str, torch.Tensor]:

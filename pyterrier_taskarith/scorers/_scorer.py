@@ -123,11 +123,25 @@ class Scorer:
         self.checkpoint, self.options = checkpoint, options
         self.module: Any = module
         self.tokenizer: Any = checkpoint.tokenizer()
+        self._check_tokenizer()
         on_cpu = options.device.type == "cpu"
         self.budget = options.batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
         self._workers = min(MAX_WORKERS, torch.get_num_threads()) if on_cpu else 1
         self.pairs_scored = 0
         self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
+
+    def _check_tokenizer(self) -> None:
+        """Refuses a tokenizer that cannot read unknown characters, or puts tokens into texts that the model lacks."""
+        folder, rows = self.checkpoint.tokenizer_folder, self.module.get_input_embeddings().weight.shape[0]
+        try:
+            ids = self.tokenizer("a \U0010ffff")["input_ids"]
+        except Exception as error:  # the tokenizers library raises plain ones
+            raise ScorerError(f"{folder}: its tokenizer cannot read a text with an unknown character ({error})"
+                              ) from error
+        if max(ids, default=0) >= rows:
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise ScorerError(f"{folder}: its tokenizer gives the token {token!r} the number {max(ids)}, but the "
+                              f"model has embeddings for 0 to {rows - 1} alone; is it another model's tokenizer?")
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Scores each query with the text of the same index.

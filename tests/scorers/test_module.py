@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers import ScorerOptions
 from pyterrier_taskarith.scorers._module import build_module
 from testing import bert_triple, llama_triple, t5_triple
 from tests.checkpoints.by_hand import same_bits
+from tests.scorers.reference import edit_json, scorer_of
 
 CPU = torch.device("cpu")
 
@@ -42,3 +44,28 @@ def test_a_module_is_what_transformers_loads(tmp_path, make, auto, dtype):
     assert all(torch.equal(buffer, buffers[name]) and buffer.dtype == buffers[name].dtype
                for name, buffer in ours.named_buffers())
     assert not ours.training and not any(parameter.requires_grad for parameter in ours.parameters())
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"vocab_size": 7}, r"word_embeddings.weight is \(500, 32\) in the files, but \(7, 32\) by .*config.json"),
+    ({"intermediate_size": 64}, r"intermediate.dense.weight is \(128, 32\) in the files, but \(64, 32\)"),
+    ({"num_attention_heads": 3}, r"config.json: transformers cannot build the BertModel from it \(.*multiple"),
+    ({"hidden_dropout_prob": 100.0}, r"config.json: transformers cannot build the BertModel"),
+    ({"num_hidden_layers": "many"}, r"config.json: transformers cannot build the"),
+])
+def test_a_configuration_that_does_not_fit_the_weights_is_named(tmp_path, changed, message):
+    folder = bert_triple(tmp_path / "triple").ranker
+    edit_json(folder / "config.json", **changed)
+    with pytest.raises(ScorerError, match=message):
+        built(folder, "AutoModel", torch.float32)
+
+
+@pytest.mark.parametrize(("token", "message"), [
+    ("sep_token", r"ranker: its tokenizer gives the token 'other' the number 500, but the model has embeddings for 0 "),
+    ("unk_token", r"ranker: its tokenizer cannot read a text with an unknown character \(WordPiece"),
+])
+def test_a_tokenizer_of_another_model_is_named(tmp_path, token, message):
+    folder = bert_triple(tmp_path / "triple").ranker
+    edit_json(folder / "special_tokens_map.json", **{token: "other"})
+    with pytest.raises(ScorerError, match=message):
+        scorer_of(folder)
