@@ -88,6 +88,11 @@ class Checkpoint:
         return self.located.weights
 
     @property
+    def config_file(self) -> Path:
+        """The ``config.json`` that is read; of an adapter, its base's."""
+        return self.base.config_file if self.base else self.folder / "config.json"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders whose small files (configuration, tokenizer, modules) belong to the checkpoint, each once.
 

@@ -31,14 +31,16 @@ def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[
         start += rows
 
 
-def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns token ids and attention mask, both int64 (rows, longest), padded on the right."""
+def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device, *,
+        left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns token ids and attention mask, both int64 (rows, longest), padded on the right, or on the left."""
     longest = max(1, *(len(row) for row in rows))
     ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), longest), dtype=np.int64)
     for position, row in enumerate(rows):
-        ids[position, :len(row)] = row
-        mask[position, :len(row)] = 1
+        columns = slice(longest - len(row), None) if left else slice(len(row))
+        ids[position, columns] = row
+        mask[position, columns] = 1
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 

@@ -1,14 +1,14 @@
 """Bi-encoders: query and document embedded apart, compared by cosine or dot product."""
 
+import inspect
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from tokenizers.normalizers import Lowercase
-from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers._batches import pad
 from pyterrier_taskarith.scorers._module import build_module
 from pyterrier_taskarith.scorers._recipes import POOLINGS, SIMILARITIES, read_recipe
@@ -34,14 +34,21 @@ class BiEncoder(Scorer):
         if getattr(module, "pooler", None) is not None:
             setattr(module, "pooler", None)  # noqa: B010 - typed as a module; an embedding is pooled from the last layer, not from this head
         super().__init__(checkpoint, module, options)
-        if self.recipe.lower_case:
-            own = self.tokenizer.backend_tokenizer
-            own.normalizer = Normalizers([Lowercase(), *([own.normalizer] if own.normalizer else [])])
-        self.max_length = self._input_length(self.recipe.max_length,
-                                             int(checkpoint.config.get("max_position_embeddings", 512)))
+        stated = self.recipe.transformer
+        if stated.lower_case:
+            self._lower_case()
+        self.max_length = self._input_length(stated.max_length)
+        self.lengths = {kind: self._input_length(stated.lengths.get(kind, self.max_length))
+                        for kind in ("query", "document")}
+        self._types = self._token_types()
         self._embeddings: Memo[np.ndarray] = Memo(MEMO_BYTES)
         self.texts_embedded = 0
         self._prompt_tokens = {kind: self._count_prompt(text) for kind, text in self.recipe.prompts.items()}
+        for kind, count in self._prompt_tokens.items():
+            if not self.recipe.pool_prompt and count >= self.lengths[kind] - 1:
+                raise ScorerError(f"{checkpoint.source}: the {kind} prompt takes {count} of {self.lengths[kind]} "
+                                  "tokens, and its folder says include_prompt = false, so nothing would be left to "
+                                  "pool; give a larger max_length")
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Returns the similarity of each pair; see :class:`Scorer`."""
@@ -78,7 +85,7 @@ class BiEncoder(Scorer):
 
     def renormalise(self, embeddings: np.ndarray) -> np.ndarray:
         """Returns combined embeddings, scaled to length 1 where the model's last module is Normalize."""
-        if not self.recipe.after or self.recipe.after[-1] is not functional.normalize:
+        if not self.recipe.after or self.recipe.after[-1].apply is not functional.normalize:
             return embeddings
         return functional.normalize(torch.from_numpy(embeddings)).numpy()
 
@@ -110,34 +117,54 @@ class BiEncoder(Scorer):
 
     @torch.inference_mode()
     def _forward(self, kind: str, rows: list[np.ndarray]) -> list[np.ndarray]:
-        ids, mask = pad(rows, self.tokenizer.pad_token_id or 0, self.options.device)
-        hidden = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+        ids, mask = pad(rows, self.pad_id, self.options.device)
+        inputs = {"input_ids": ids, "attention_mask": mask, "return_dict": True}
+        if self._types is not None:
+            before, text, after = self._types
+            special = len(before) + len(after)
+            types = [np.concatenate([before, np.full(len(row) - special, text), after]) for row in rows]
+            inputs["token_type_ids"], _ = pad(types, 0, self.options.device)
+        hidden = self.module(**inputs).last_hidden_state
         if not self.recipe.pool_prompt:
             mask[:, :self._prompt_tokens[kind]] = 0
         pooled = torch.cat([POOLINGS[name](hidden, mask) for name in self.recipe.poolings], dim=-1).float()
-        for apply in self.recipe.after:
-            pooled = apply(pooled)
+        for step in self.recipe.after:
+            pooled = step.apply(pooled)
         # A copy a row: a view would keep its whole batch alive in the memo.
         return [row.copy() for row in pooled.cpu().numpy()]
 
+    def _token_types(self) -> tuple[np.ndarray, int, np.ndarray] | None:
+        """Returns the token types of the tokens before a text, of its own, and of those after it.
+
+        None where the tokenizer gives none or the model takes none. XLNet's differ, and GPT-2 embeds them.
+        """
+        sample = self.tokenizer("a")
+        accepted = "token_type_ids" in inspect.signature(self.module.forward).parameters
+        if not accepted or "token_type_ids" not in sample:
+            return None
+        types, of = np.asarray(sample["token_type_ids"]), sample.sequence_ids(0)
+        start, end = of.index(0), len(of) - of[::-1].index(0)
+        return types[:start], int(types[start]), types[end:]
+
     def _tokenise(self, kind: str, texts: list[str]) -> list[list[int]]:
         prompted = [self.recipe.prompts[kind] + text for text in texts]
-        ids: list[list[int]] = self.tokenizer(prompted, truncation=True, max_length=self.max_length)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(prompted, truncation=True, max_length=self.lengths[kind])["input_ids"]
         return ids
 
     def _count_prompt(self, prompt: str) -> int:
         if not prompt:
             return 0
         ids = self.tokenizer(prompt)["input_ids"]
-        return len(ids) - (ids[-1] in (self.tokenizer.sep_token_id, self.tokenizer.eos_token_id))
+        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides a score beside the weights."""
         recipe = self.recipe
-        return {**super().facts, "max_length": self.max_length, "pooling": recipe.poolings,
-                "modules": len(recipe.after), "similarity": recipe.similarity, "prompts": recipe.prompts,
-                "lower": recipe.lower_case}
+        return {**super().facts, "max_length": self.max_length, "lengths": self.lengths, "pooling": recipe.poolings,
+                "modules": [step.name for step in recipe.after], "similarity": recipe.similarity,
+                "prompts": dict(recipe.prompts), "pool_prompt": recipe.pool_prompt,
+                "lower": recipe.transformer.lower_case}
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -4,7 +4,6 @@ Pairs are joined as the tokenizer joins them, but from the token ids of each tex
 """
 
 import inspect
-import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -112,13 +111,17 @@ class CrossEncoder(Scorer):
             raise ScorerError(f"{checkpoint.source} has {self.labels} labels; a re-ranker has one (relevance) or two "
                               "(not relevant, relevant)")
         self.recipe = read_pair_recipe(checkpoint, self.labels)
-        positions = int(getattr(self.module.config, "max_position_embeddings", -1))
-        self.max_length = self._input_length(  # XLNet's -1 means any length
-            self.recipe.max_length, sys.maxsize if positions == -1 else positions, pair=True)
+        if self.recipe.transformer.lower_case:
+            self._lower_case()
+        self.max_length = self._input_length(self.recipe.transformer.max_length, pair=True)
         self.room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         self.template = pair_template(self.tokenizer)
         # DistilBERT has no token types, but its tokenizer may be BERT's, which gives them.
         self._typed = "token_type_ids" in inspect.signature(module.forward).parameters
+        # XLNet's head reads the last position of the batch.
+        self._left = getattr(self.module.config, "summary_type", None) == "last"
+        if self.module.config.pad_token_id is None:
+            self.module.config.pad_token_id = self.pad_id  # without it a causal model's head takes no batch
         read_first_token_only(self.module)
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
@@ -180,11 +183,11 @@ class CrossEncoder(Scorer):
     @torch.inference_mode()
     def _forward(self, rows: list[Row]) -> np.ndarray:
         device = self.options.device
-        ids, mask = pad([ids for ids, _ in rows], self.tokenizer.pad_token_id or 0, device)
-        inputs = {"input_ids": ids, "attention_mask": mask}
+        ids, mask = pad([ids for ids, _ in rows], self.pad_id, device, left=self._left)
+        inputs = {"input_ids": ids, "attention_mask": mask, "return_dict": True}
         types = [given for _, given in rows if given is not None]
         if types and self._typed:
-            inputs["token_type_ids"], _ = pad(types, 0, device)
+            inputs["token_type_ids"], _ = pad(types, 0, device, left=self._left)
         logits = self.module(**inputs).logits.float()
         return ACTIVATIONS[self.recipe.activation](logits)[:, -1].cpu().numpy()
 
@@ -192,7 +195,8 @@ class CrossEncoder(Scorer):
     def facts(self) -> dict[str, object]:
         """What decides a score beside the weights."""
         return {**super().facts, "max_length": self.max_length, "labels": self.labels,
-                "activation": self.recipe.activation, "prompt": self.recipe.prompt}
+                "activation": self.recipe.activation, "prompt": self.recipe.prompt,
+                "lower": self.recipe.transformer.lower_case}
 
 
 def read_first_token_only(module: Any) -> bool:

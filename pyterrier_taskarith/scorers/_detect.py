@@ -8,9 +8,9 @@ from pyterrier_taskarith.families import family_of
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._causal import Causal
 from pyterrier_taskarith.scorers._cross_encoder import CrossEncoder
-from pyterrier_taskarith.scorers._recipes import module_kinds
 from pyterrier_taskarith.scorers._scorer import Scorer, ScorerOptions
 from pyterrier_taskarith.scorers._seq2seq import Seq2Seq
+from pyterrier_taskarith.scorers._settings import read_about, read_modules
 
 #: What a user calls a scorer -> the scorer.
 SCORERS: dict[str, Callable[[Checkpoint, ScorerOptions], Scorer]] = {
@@ -20,13 +20,16 @@ SCORERS: dict[str, Callable[[Checkpoint, ScorerOptions], Scorer]] = {
 def detect(checkpoint: Checkpoint) -> str:
     """Returns the name of the scorer for a ranker: its folder's layout and its config.json decide, in this order.
 
-    A Pooling in ``modules.json`` makes a bi-encoder, whatever model is pooled; an architecture that ends in
-    "ForSequenceClassification" makes a cross-encoder; then the model type decides.
+    A folder that sentence-transformers' CrossEncoder has written is a cross-encoder; a Pooling in ``modules.json``
+    makes a bi-encoder, whatever model is pooled; an architecture that ends in "ForSequenceClassification" makes a
+    cross-encoder; then the model type decides.
 
     Raises:
         ScorerError: If none of these decides.
     """
-    modules, model_type = module_kinds(checkpoint), checkpoint.config["model_type"]
+    modules, model_type = [module.kind for module in read_modules(checkpoint)], checkpoint.config["model_type"]
+    if read_about(checkpoint, ("truncate_dim",)).get("model_type") == "CrossEncoder":
+        return "cross-encoder"
     if "Pooling" in modules:
         return "bi-encoder"
     if any(str(name).endswith("ForSequenceClassification") for name in checkpoint.config.get("architectures") or ()):

@@ -43,7 +43,7 @@ _MODELS: "weakref.WeakValueDictionary[tuple[object, ...], LoadedModel]" = weakre
 _MODELS_LOCK = threading.Lock()
 #: Version of what the scorers compute from given weights, query and text; part of the key of scores on disk. Raise it
 #: with every change that gives other scores: tests/scorers/test_golden.py notices one.
-SCORING = 1
+SCORING = 2
 #: Packages whose versions are part of that key: they tokenise, and compute hidden states. PyTorch's version changes no
 #: score by more than SCORE_TOLERANCE.
 PACKAGES = ("tokenizers", "transformers")

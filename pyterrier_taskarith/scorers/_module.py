@@ -29,10 +29,15 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
         ScorerError: If the checkpoint lacks any other parameter of the module, or has one in another shape, or
             transformers cannot build the module from its configuration.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     with _building(checkpoint, "configuration"):
-        config = AutoConfig.from_pretrained(checkpoint.folder)
+        config = AutoConfig.from_pretrained(checkpoint.config_file.parent)
+        if checkpoint.base:  # an adapter may change the labels and the size of the vocabulary
+            config.update({key: value for key, value in checkpoint.config.items()
+                           if value != checkpoint.base.config.get(key)})
+    if auto_class is AutoModel and type(config) in AutoModelForTextEncoding._model_mapping:
+        auto_class = AutoModelForTextEncoding  # of T5, the encoder alone
     try:
         module_class = auto_class._model_mapping[type(config)]
     except KeyError as error:
@@ -80,7 +85,7 @@ def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, 
         found = tuple(checkpoint.shapes.get(held, stated))
         if found != stated:
             raise ScorerError(f"{checkpoint.source}: {held} is {found} in the files, but {stated} by "
-                              f"{checkpoint.folder / 'config.json'}; one of the two is of another model")
+                              f"{checkpoint.config_file}; one of the two is of another model")
     return names
 
 
@@ -90,7 +95,7 @@ def _building(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each class checks its configuration in its own way
-        raise ScorerError(f"{checkpoint.folder / 'config.json'}: transformers cannot build the {what} from it "
+        raise ScorerError(f"{checkpoint.config_file}: transformers cannot build the {what} from it "
                           f"({type(error).__name__}: {error})") from error
 
 

@@ -1,18 +1,24 @@
 """What a sentence-transformers folder states: how embeddings are pooled and compared, and how pairs are scored."""
 
-import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 
 from pyterrier_taskarith.checkpoints import Checkpoint, open_weights
-from pyterrier_taskarith.errors import CheckpointError, ScorerError
+from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.scorers._settings import (
+    TransformerSettings,
+    read_about,
+    read_modules,
+    read_settings,
+    read_transformer,
+)
 
 logger = logging.getLogger("pyterrier_taskarith")
 
@@ -20,9 +26,6 @@ logger = logging.getLogger("pyterrier_taskarith")
 _OLD_KEYS = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
              "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
              "pooling_mode_weightedmean_tokens": "weightedmean", "pooling_mode_lasttoken": "lasttoken"}
-#: Names that sentence-transformers has given to the transformer's own settings, by preference.
-_TRANSFORMER_CONFIGS = tuple(f"sentence_{kind}_config.json" for kind in (
-    "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
 
 
 def _cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -69,8 +72,15 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Softmax": lambda logits: logits.softmax(-1), "LogSoftmax": lambda logits: logits.log_softmax(-1)}
 #: Labels -> the activation of a folder that states none.
 _DEFAULTS = {1: "Sigmoid", 2: "Identity"}
-#: Settings of the Transformer module that change how it reads a pair.
-_READING = ("do_lower_case", "processing_kwargs", "config_args", "config_kwargs")
+#: Activations of a Dense module: names of classes in torch.nn.
+_DENSE_ACTIVATIONS = ("Tanh", "Identity", "ReLU", "GELU", "Sigmoid", "SiLU", "Mish", "ELU", "LeakyReLU", "Softplus")
+
+
+class Step(NamedTuple):
+    """Something that is applied to the pooled embeddings, (n, d) to (n, d'), and what it is called."""
+
+    name: str
+    apply: Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,21 +89,21 @@ class EmbeddingRecipe:
 
     Attributes:
         poolings: Names in :data:`POOLINGS`, concatenated.
-        after: What is applied to the pooled (n, d) embeddings, in order.
+        after: What is applied to the pooled embeddings, in order.
         similarity: Name in :data:`SIMILARITIES`.
-        max_length: Tokens of an input, or None where the folder does not say.
-        lower_case: Whether texts are lower-cased first.
+        transformer: Lengths, and whether texts are lower-cased.
         prompts: Kind ("query", "document") -> text put before the input.
         pool_prompt: Whether the prompt's tokens are pooled too.
+        origins: Setting -> the file that states it; a setting that no file states is left out.
     """
 
     poolings: tuple[str, ...] = ("mean",)
-    after: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+    after: tuple[Step, ...] = ()
     similarity: str = "cosine"
-    max_length: int | None = None
-    lower_case: bool = False
-    prompts: dict[str, str] = field(default_factory=lambda: {"query": "", "document": ""})
+    transformer: TransformerSettings = TransformerSettings()
+    prompts: Mapping[str, str] = field(default_factory=lambda: {"query": "", "document": ""})
     pool_prompt: bool = True
+    origins: Mapping[str, Path] = field(default_factory=dict)
 
 
 def read_recipe(checkpoint: Checkpoint, device: torch.device) -> EmbeddingRecipe:
@@ -101,100 +111,124 @@ def read_recipe(checkpoint: Checkpoint, device: torch.device) -> EmbeddingRecipe
 
     Args:
         checkpoint: The folder.
-        device: Where dense layers after the pooling go.
+        device: Where layers after the pooling go.
 
     Raises:
-        ScorerError: If it has a module, pooling or similarity that is not supported.
+        ScorerError: If it has a module, pooling, similarity or setting that is not supported or not known.
     """
-    root = checkpoint.located.root
-    if not (root / "modules.json").is_file():
+    root, modules = checkpoint.located.root, read_modules(checkpoint)
+    if not modules:
         return EmbeddingRecipe()
     poolings: tuple[str, ...] = ()
-    after: list[Callable[[torch.Tensor], torch.Tensor]] = []
+    after: list[Step] = []
     pool_prompt = True
-    for module in read_json(root / "modules.json")[1:]:
-        kind, folder = module["type"].rsplit(".", 1)[-1], root / module["path"]
+    for kind, folder in ((module.kind, module.folder) for module in modules[1:]):
+        if kind == "Dropout":
+            continue  # it changes embeddings in training alone
+        if kind not in ("Pooling", *_STEPS):
+            raise ScorerError(f"{root / 'modules.json'}: module {kind!r} is not supported; Pooling, "
+                              f"{', '.join(_STEPS)} and Dropout are")
         if (kind == "Pooling") == bool(poolings):
             raise ScorerError(f"{root / 'modules.json'}: after the Transformer there must be one Pooling, then the "
                               f"modules that are applied to the pooled embedding; {kind!r} is at another position")
         if kind == "Pooling":
-            config = read_json(folder / "config.json")
-            poolings, pool_prompt = _poolings(config, folder), bool(config.get("include_prompt", True))
-        elif kind == "Normalize":
-            after.append(functional.normalize)
-        elif kind == "Dense":
-            after.append(_dense(folder, device))
+            poolings, pool_prompt = _pooling(folder / "config.json")
         else:
-            raise ScorerError(f"{root / 'modules.json'}: module {kind!r} is not supported; Pooling, Normalize and "
-                              "Dense are")
+            after.append(_STEPS[kind](folder, device))
     if not poolings:
         raise ScorerError(f"{root / 'modules.json'} lists no Pooling, so it does not say how to make an embedding")
-    about = read_json(root / "config_sentence_transformers.json")
+    about, path = read_about(checkpoint, ("truncate_dim",)), root / "config_sentence_transformers.json"
+    if about.get("model_type", "SentenceTransformer") != "SentenceTransformer":
+        raise ScorerError(f"{path}: this is a {about['model_type']}, which does not make one embedding for each text")
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
-        raise ScorerError(f"{root / 'config_sentence_transformers.json'}: similarity {similarity!r} is not supported; "
-                          f"{', '.join(SIMILARITIES)} are")
-    transformer = _transformer_settings(checkpoint)
-    return EmbeddingRecipe(poolings, tuple(after), similarity, transformer.get("max_seq_length"),
-                           bool(transformer.get("do_lower_case", False)), _prompts(about), pool_prompt)
+        raise ScorerError(f"{path}: similarity {similarity!r} is not supported; {', '.join(SIMILARITIES)} are")
+    width = about.get("truncate_dim")
+    if width is not None:
+        after.append(Step(f"first {width} numbers", lambda embeddings: embeddings[:, :width]))
+    transformer = read_transformer(checkpoint)
+    if transformer.task != "feature-extraction":
+        raise ScorerError(f"{transformer.file}: transformer_task {transformer.task!r} makes no embeddings")
+    # encode_query and encode_document of sentence-transformers use no other prompts (5.7 and 6.2).
+    prompts = {kind: (about.get("prompts") or {}).get(kind) or "" for kind in ("query", "document")}
+    origins = {"pooling": next(module.folder for module in modules if module.kind == "Pooling") / "config.json",
+               "modules": root / "modules.json",
+               **{setting: path for setting, key in (("similarity", "similarity_fn_name"), ("prompts", "prompts"))
+                  if about.get(key)}}
+    return EmbeddingRecipe(poolings, tuple(after), similarity, transformer, prompts, pool_prompt, origins)
 
 
-def read_json(path: Path) -> Any:
-    """Returns the content of a JSON file, or an empty dict where there is none.
-
-    Raises:
-        CheckpointError: If it is not JSON.
-    """
+def _pooling(path: Path) -> tuple[tuple[str, ...], bool]:
+    """Returns the pooling modes, and whether the prompt's tokens are pooled."""
     if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error})") from error
-
-
-def module_kinds(checkpoint: Checkpoint) -> list[str]:
-    """Returns the kinds of module that a sentence-transformers folder lists; none for another folder."""
-    modules = read_json(checkpoint.located.root / "modules.json")
-    return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-
-
-def _transformer_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    folder = checkpoint.located.weights
-    return next(filter(None, (read_json(folder / name) for name in _TRANSFORMER_CONFIGS)), {})
-
-
-def _poolings(config: dict[str, Any], folder: Path) -> tuple[str, ...]:
+        raise ScorerError(f"{path} is missing, so it is not known how embeddings are pooled")
+    config = read_settings(path, ("pooling_mode", "include_prompt", *_OLD_KEYS),
+                           ("embedding_dimension", "word_embedding_dimension"))
     modes = config.get("pooling_mode") or [mode for key, mode in _OLD_KEYS.items() if config.get(key)] or "mean"
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:
-        raise ScorerError(f"{folder / 'config.json'}: pooling {unknown} is not supported; {', '.join(POOLINGS)} are")
-    return modes
+        raise ScorerError(f"{path}: pooling {unknown} is not supported; {', '.join(POOLINGS)} are")
+    return modes, bool(config.get("include_prompt", True))
 
 
-def _prompts(about: dict[str, Any]) -> dict[str, str]:
-    """Returns the prompts that sentence-transformers' encode_query and encode_document use.
-
-    Both have a default there, so that "passage" and the default prompt are not used (sentence-transformers 5.7, 6.2).
-    """
-    prompts = about.get("prompts") or {}
-    return {kind: prompts.get(kind) or "" for kind in ("query", "document")}
+def _state(folder: Path, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: file.tensor(name).float().to(device) for file in open_weights(folder) for name in file.shapes()}
 
 
-def _dense(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    config = read_json(folder / "config.json")
+def _embedding_only(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a module that reads or writes anything but the pooled embedding."""
     read = config.get("module_input_name") or "sentence_embedding"
-    if config.get("use_residual") or {read, config.get("module_output_name") or read} != {"sentence_embedding"}:
-        raise ScorerError(f"{folder / 'config.json'}: a residual connection, or other inputs and outputs than the "
-                          "pooled embedding, are not supported")
-    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
-    if activation not in ("Tanh", "Identity", "ReLU", "GELU"):
-        raise ScorerError(f"{folder / 'config.json'}: activation {activation!r} is not supported")
-    activate = getattr(torch.nn, activation)()
-    state = {name: file.tensor(name).float().to(device) for file in open_weights(folder) for name in file.shapes()}
-    weight, bias = state["linear.weight"], state.get("linear.bias")
-    return lambda embeddings: activate(functional.linear(embeddings, weight, bias))
+    if {read, config.get("module_output_name") or read} != {"sentence_embedding"}:
+        raise ScorerError(f"{path}: other inputs and outputs than the pooled embedding are not supported")
+
+
+def _normalize(folder: Path, device: torch.device) -> Step:
+    path = folder / "config.json"
+    _embedding_only(path, read_settings(path, ("module_input_name", "module_output_name")))
+    return Step("Normalize", functional.normalize)
+
+
+def _layer_norm(folder: Path, device: torch.device) -> Step:
+    read_settings(folder / "config.json", (), ("dimension",))
+    state = _state(folder, device)
+    weight, bias = state["norm.weight"], state["norm.bias"]
+    return Step("LayerNorm", lambda embeddings: functional.layer_norm(embeddings, weight.shape, weight, bias))
+
+
+def _dense(folder: Path, device: torch.device) -> Step:
+    path = folder / "config.json"
+    config = read_settings(path, ("in_features", "out_features", "bias", "activation_function", "use_residual",
+                                  "module_input_name", "module_output_name"))
+    _embedding_only(path, config)
+    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    package, _, name = activation.rpartition(".")
+    if not package.startswith("torch.nn") or name not in _DENSE_ACTIVATIONS:
+        raise ScorerError(f"{path}: activation {activation!r} is not supported; {', '.join(_DENSE_ACTIVATIONS)} of "
+                          "torch.nn are")
+    activate, state = getattr(torch.nn, name)(), _state(folder, device)
+    residual = bool(config.get("use_residual"))
+    wanted = {"linear.weight", *(["linear.bias"] if config.get("bias", True) else []),
+              *(["residual.weight"] if residual and config.get("in_features") != config.get("out_features") else [])}
+    if state.keys() != wanted:
+        raise ScorerError(f"{folder} holds {', '.join(sorted(state))}, but {path} asks for {', '.join(sorted(wanted))}")
+    weight, bias, shortcut = state["linear.weight"], state.get("linear.bias"), state.get("residual.weight")
+    if list(weight.shape) != [config.get("out_features"), config.get("in_features")]:
+        raise ScorerError(f"{folder}: linear.weight is {tuple(weight.shape)}, but {path} says in_features = "
+                          f"{config.get('in_features')}, out_features = {config.get('out_features')}")
+
+    def apply(embeddings: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = activate(functional.linear(embeddings, weight, bias))
+        if residual:
+            out = out + (embeddings if shortcut is None else functional.linear(embeddings, shortcut))
+        return out
+
+    return Step(f"Dense {weight.shape[1]} to {weight.shape[0]}, {name}{', residual' * residual}", apply)
+
+
+#: Modules that may come after the pooling, and what makes their step.
+_STEPS: dict[str, Callable[[Path, torch.device], Step]] = {
+    "Normalize": _normalize, "Dense": _dense, "LayerNorm": _layer_norm}
 
 
 @dataclass(frozen=True)
@@ -203,13 +237,15 @@ class PairRecipe:
 
     Attributes:
         activation: Name in :data:`ACTIVATIONS`, applied to the logits.
-        max_length: Tokens of a pair where sentence-transformers' own settings state them; None: the tokenizer does.
+        transformer: Lengths, and whether texts are lower-cased, where sentence-transformers' own settings are read.
         prompt: Put before the query.
+        origins: Setting -> the file that states it; a setting that no file states is left out.
     """
 
     activation: str
-    max_length: int | None = None
+    transformer: TransformerSettings = TransformerSettings()
     prompt: str = ""
+    origins: Mapping[str, Path] = field(default_factory=dict)
 
 
 def read_pair_recipe(checkpoint: Checkpoint, labels: int) -> PairRecipe:
@@ -222,25 +258,36 @@ def read_pair_recipe(checkpoint: Checkpoint, labels: int) -> PairRecipe:
         labels: 1 or 2.
 
     Raises:
-        ScorerError: If modules, settings or the activation are not supported.
+        ScorerError: If modules, settings or the activation are not supported or not known.
     """
-    root, config = checkpoint.located.root, checkpoint.config
-    about = read_json(root / "config_sentence_transformers.json") if (root / "modules.json").is_file() else {}
+    root, config, about = checkpoint.located.root, checkpoint.config, read_about(checkpoint)
     own = about if about.get("model_type") == "CrossEncoder" else {}
     old = config.get("sentence_transformers") or {}
-    stated = [own.get("activation_fn"), old["activation_fn"] if "activation_fn" in old else
-              config.get("sbert_ce_default_activation_function")]
-    prompts, default = own.get("prompts") or {}, own.get("default_prompt_name")
-    if default is not None and default not in prompts:
-        raise ScorerError(f"{root / 'config_sentence_transformers.json'}: the default prompt {default!r} is not one "
-                          f"of its prompts ({', '.join(prompts) or 'it has none'})")
-    return PairRecipe(_activation(stated, labels, checkpoint.source), _stated_length(checkpoint) if own else None,
-                      prompts.get(default) or "")
+    stated = {root / "config_sentence_transformers.json": own.get("activation_fn"),
+              checkpoint.config_file: old["activation_fn"] if "activation_fn" in old else
+              config.get("sbert_ce_default_activation_function")}
+    activation, origin = _activation(stated, labels, checkpoint.source)
+    transformer = read_transformer(checkpoint) if own else TransformerSettings()
+    if own:
+        kinds = [module.kind for module in read_modules(checkpoint)]
+        if kinds != ["Transformer"] or transformer.task != "sequence-classification":
+            raise ScorerError(f"{root / 'modules.json'}: only a cross-encoder of one Transformer with the task "
+                              f"'sequence-classification' is supported; this one is {', '.join(kinds)}, with "
+                              f"{transformer.task!r}")
+        if transformer.lengths:
+            raise ScorerError(f"{transformer.file}: query_length and document_length are for single texts; a "
+                              "cross-encoder reads pairs")
+    prompt = (own.get("prompts") or {}).get(own.get("default_prompt_name")) or ""
+    origins = {**({"activation": origin} if origin else {}),
+               **({"prompt": root / "config_sentence_transformers.json"} if prompt else {})}
+    return PairRecipe(activation, transformer, prompt, origins)
 
 
-def _activation(stated: Sequence[str | None], labels: int, source: str) -> str:
-    """Returns the first activation that is a part of torch, else the default."""
-    for path in filter(None, stated):
+def _activation(stated: Mapping[Path, str | None], labels: int, source: str) -> tuple[str, Path | None]:
+    """Returns the first activation that is a part of torch and the file that states it, else the default."""
+    for file, path in stated.items():
+        if not path:
+            continue
         if not path.startswith("torch."):
             logger.warning("%s: its activation %r is not a part of torch, and other code is never run; the "
                            "default is used, as in sentence-transformers", source, path)
@@ -248,25 +295,5 @@ def _activation(stated: Sequence[str | None], labels: int, source: str) -> str:
         name = path.rsplit(".", 1)[-1]
         if name not in ACTIVATIONS:
             raise ScorerError(f"{source}: the activation {path!r} is not supported; {', '.join(ACTIVATIONS)} are")
-        return name
-    return _DEFAULTS[labels]
-
-
-def _stated_length(checkpoint: Checkpoint) -> int | None:
-    """Returns the length that the Transformer module states, or None.
-
-    Raises:
-        ScorerError: If there are other modules, or a setting that changes how pairs are read.
-    """
-    located, kinds, settings = checkpoint.located, module_kinds(checkpoint), _transformer_settings(checkpoint)
-    task = settings.get("transformer_task", "feature-extraction")
-    if kinds != ["Transformer"] or task != "sequence-classification":
-        raise ScorerError(f"{located.root / 'modules.json'}: only a cross-encoder of one Transformer with the task "
-                          f"'sequence-classification' is supported; this one is {', '.join(kinds)}, with {task!r}")
-    reading = {**settings.get("tokenizer_args", {}), **settings.get("processor_kwargs", {})}
-    length = reading.pop("model_max_length", settings.get("max_seq_length"))
-    others = [*filter(settings.get, _READING), *reading]
-    if others:
-        raise ScorerError(f"{located.weights}: the settings {', '.join(others)} of sentence-transformers are not "
-                          "supported")
-    return None if length is None else int(length)
+        return name, file
+    return _DEFAULTS[labels], None

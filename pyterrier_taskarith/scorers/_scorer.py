@@ -1,6 +1,7 @@
 """The base class of scorers, their options, and a memory of bounded size for what they have computed."""
 
 import hashlib
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -9,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
@@ -23,6 +26,9 @@ MEMO_BYTES = 32 * 2**20
 TOKENISED_AT_ONCE = 1024
 #: Ways to cut a prompt that is too long; each scorer with a prompt says what it does.
 TRUNCATIONS = ("keep_prompt", "paper")
+
+#: What classes of transformers call a table of learned positions.
+POSITION_TABLES = ("position_embeddings", "position_embedding", "wpe", "embed_positions")
 
 Value = TypeVar("Value")
 
@@ -130,6 +136,17 @@ class Scorer:
         self.pairs_scored = 0
         self._tokens: Memo[np.ndarray] = Memo(MEMO_BYTES)
 
+    @property
+    def pad_id(self) -> int:
+        """The token that fills the rows of a batch.
+
+        It is the configuration's own, by which the head of a causal model finds the last token of a text. Attention
+        never sees it, so any other will do where there is none.
+        """
+        rows, tokenizer = self.module.get_input_embeddings().weight.shape[0], self.tokenizer
+        ids = (self.module.config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        return next((number for number in ids if number is not None and 0 <= number < rows), 0)
+
     def _check_tokenizer(self) -> None:
         """Refuses a tokenizer that cannot read unknown characters, or puts tokens into texts that the model lacks."""
         folder, rows = self.checkpoint.tokenizer_folder, self.module.get_input_embeddings().weight.shape[0]
@@ -184,28 +201,48 @@ class Scorer:
         self.budget = run_batches(lengths, self.budget, step, workers=self._workers, verbose=self.options.verbose,
                                   label=label, unit=unit)
 
-    def _input_length(self, stated: int | None, positions: int, *, pair: bool = False) -> int:
-        """Returns the tokens of an input, special ones included.
+    def _input_length(self, stated: int | None, *, pair: bool = False) -> int:
+        """Returns the tokens of an input, special ones included, as sentence-transformers decides it.
 
         Args:
-            stated: What the folder states; None: the tokenizer states it.
-            positions: Those of the model, by its configuration.
+            stated: What the folder states; None: the tokenizer and the model's configuration state it.
             pair: Whether the input is a pair of texts.
 
         Raises:
             ScorerError: If the user asked for more than there are positions, or no text would be read.
         """
-        # RoBERTa's and MPNet's positions begin after the padding's.
-        padding = getattr(getattr(self.module.base_model, "embeddings", None), "padding_idx", None)
-        usable = positions if padding is None else positions - int(padding) - 1
+        # XLNet's -1 means any length, as does the lack of the key, which its class may know by another name.
+        positions = int(getattr(self.module.config, "max_position_embeddings", None) or -1)
+        default = int(self.tokenizer.model_max_length)
+        default = default if positions == -1 else min(default, positions)
+        usable = usable_positions(self.module)
         asked, special = self.options.max_length, self.tokenizer.num_special_tokens_to_add(pair=pair)
-        limit = asked if asked is not None else stated or int(self.tokenizer.model_max_length)
-        if limit <= special or (asked is not None and asked > usable):
-            raise ScorerError(f"max_length={limit}: {self.checkpoint.source} has {usable} positions, and {special} of "
-                              "them go to special tokens")
-        return min(limit, usable)
+        limit = asked if asked is not None else stated or default
+        if limit <= special or (asked is not None and usable is not None and asked > usable):
+            raise ScorerError(f"max_length={limit}: {self.checkpoint.source} has "
+                              f"{'any number of' if usable is None else usable} positions, and {special} of them go to "
+                              "special tokens")
+        return min(limit, sys.maxsize if usable is None else usable)
+
+    def _lower_case(self) -> None:
+        """Makes the tokenizer lower-case texts first, as sentence-transformers does where a folder asks for it."""
+        own = self.tokenizer.backend_tokenizer
+        own.normalizer = Normalizers([Lowercase(), *([own.normalizer] if own.normalizer else [])])
 
     @property
     def facts(self) -> dict[str, object]:
         """What decides a score beside the weights; part of the key under which scores are kept."""
         return {"scorer": type(self).__name__, "dtype": str(self.options.dtype)}
+
+
+def usable_positions(module: Any) -> int | None:
+    """Returns how many tokens a model has learned positions for; None where positions are relative or computed.
+
+    RoBERTa's and MPNet's table begins with the padding's positions, BART's with two that no token has.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, torch.nn.Embedding) and name.rsplit(".", 1)[-1] in POSITION_TABLES:
+            padding = getattr(getattr(module.base_model, "embeddings", None), "padding_idx", None)
+            unused = getattr(part, "offset", 0) if padding is None else int(padding) + 1
+            return part.num_embeddings - int(unused)
+    return None

@@ -98,7 +98,7 @@ class Seq2Seq(Scorer):
 
     @torch.inference_mode()
     def _forward(self, rows: list[np.ndarray]) -> np.ndarray:
-        ids, mask = pad(rows, self.tokenizer.pad_token_id, self.options.device)
+        ids, mask = pad(rows, self.pad_id, self.options.device)
         encoded = self.module.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         logits = first_step(self.module, encoded, mask, self.rows, scaled=self._scaled)
         return logits.float().log_softmax(-1)[:, 1].cpu().numpy()

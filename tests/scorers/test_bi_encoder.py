@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch.nn.functional as functional
 from safetensors.torch import save_file
 
 from pyterrier_taskarith.scorers import ScorerError, _scorer
-from testing import bert_triple, passages, questions
+from testing import bert_triple, lora_adapter, passages, questions, t5_triple, write_modules
 from tests.reranking import assert_scores_agree, needs_bfloat16
 from tests.scorers.reference import (
     ODD_TEXTS,
@@ -23,6 +24,7 @@ from tests.scorers.reference import (
     scorer_of,
     sentence_transformers_scores,
 )
+from tests.scorers.settings import bi_encoder_scores
 
 HIDDEN = 32
 PROMPTS = {"query": "the question: ", "document": "a passage of text: "}
@@ -52,12 +54,37 @@ def add_module(folder: Path, kind: str, config: dict | None = None, weights: dic
     return folder / path
 
 
-def dense(folder: Path, wide: int = 12, activation: str = "torch.nn.modules.activation.Tanh", **others: object) -> Path:
+def dense(folder: Path, wide: int = 12, activation: str = "torch.nn.modules.activation.Tanh", bias: bool = True,
+          **others: object) -> Path:
     generator = torch.Generator().manual_seed(5)
-    return add_module(folder, "Dense", {"in_features": HIDDEN, "out_features": wide, "bias": True,
-                                        "activation_function": activation, **others},
-                      {"linear.weight": torch.randn(wide, HIDDEN, generator=generator) / 6,
-                       "linear.bias": torch.randn(wide, generator=generator) / 6})
+    weights = {"linear.weight": torch.randn(wide, HIDDEN, generator=generator) / 6}
+    if bias:
+        weights["linear.bias"] = torch.randn(wide, generator=generator) / 6
+    if others.get("use_residual") and wide != HIDDEN:
+        weights["residual.weight"] = torch.randn(wide, HIDDEN, generator=generator) / 6
+    return add_module(folder, "Dense", {"in_features": HIDDEN, "out_features": wide, "bias": bias,
+                                        "activation_function": activation, **others}, weights)
+
+
+def layer_norm(folder: Path) -> Path:
+    generator = torch.Generator().manual_seed(6)
+    return add_module(folder, "LayerNorm", {"dimension": HIDDEN}, {
+        "norm.weight": torch.randn(HIDDEN, generator=generator), "norm.bias": torch.randn(HIDDEN, generator=generator)})
+
+
+def about(folder: Path, **changed: object) -> None:
+    edit_json(folder / "config_sentence_transformers.json", **changed)
+
+
+def transformer(folder: Path, **changed: object) -> None:
+    edit_json(folder / "sentence_bert_config.json", **changed)
+
+
+def saved_today(folder: Path) -> None:
+    """Writes the folder again, as today's sentence-transformers does."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(folder), device="cpu").save_pretrained(str(folder))
 
 
 def _old_config_name(folder: Path) -> None:
@@ -100,6 +127,20 @@ FOLDERS = {
     "dense": ({}, dense),
     "dense, then normalised": ({"similarity": "dot"}, lambda f: (
         dense(f, activation="torch.nn.modules.linear.Identity"), add_module(f, "Normalize"))),
+    "dense with a residual": ({"similarity": "dot"}, lambda f: dense(f, wide=HIDDEN, use_residual=True)),
+    "dense with a projected residual": ({"similarity": "dot"}, lambda f: dense(f, use_residual=True)),
+    "dense without bias, sigmoid": ({}, lambda f: dense(f, activation="torch.nn.Sigmoid", bias=False)),
+    "dense, SiLU": ({}, lambda f: dense(f, activation="torch.nn.modules.activation.SiLU")),
+    "layer norm": ({"similarity": "dot"}, layer_norm),
+    "dropout": ({}, lambda f: add_module(f, "Dropout", {"dropout": 0.5})),
+    "truncated": ({}, lambda f: about(f, truncate_dim=8)),
+    "normalised, then truncated": ({"normalize": True, "similarity": "dot"}, lambda f: about(f, truncate_dim=8)),
+    "length in the tokenizer's arguments": ({}, lambda f: transformer(f, tokenizer_args={"model_max_length": 8})),
+    "length in the processor's arguments": ({}, lambda f: transformer(f, processor_kwargs={"model_max_length": 8})),
+    "arguments that change nothing": ({}, lambda f: transformer(
+        f, model_args={"attn_implementation": "eager"}, unpad_inputs=False, processing_kwargs={})),
+    "saved again": ({"max_seq_length": 20, "normalize": True, "prompts": PROMPTS}, saved_today),
+    "saved again, truncated": ({}, lambda f: (about(f, truncate_dim=9), saved_today(f))),
     "lower case": ({"family": "roberta"}, lambda f: edit_json(f / "sentence_bert_config.json", do_lower_case=True)),
 }
 
@@ -122,17 +163,137 @@ def test_scores_equal_sentence_transformers(tmp_path, name):
     (lambda f: add_module(f, "WordWeights"), "'WordWeights' is not supported"),
     (lambda f: pooling(f, pooling_mode="median"), r"pooling \['median'\] is not supported"),
     (lambda f: edit_json(f / "config_sentence_transformers.json", similarity_fn_name="jaccard"), "'jaccard'"),
-    (lambda f: dense(f, wide=HIDDEN, use_residual=True), "residual"),
+    (lambda f: dense(f, bias=True, in_features=HIDDEN + 1), r"linear.weight is \(12, 32\), but .*in_features = 33"),
+    (lambda f: edit_json(dense(f) / "config.json", bias=False), "holds linear.bias, linear.weight, but .*config.json"),
     (lambda f: dense(f, module_input_name="token_embeddings"), "pooled embedding"),
-    (lambda f: dense(f, activation="torch.nn.modules.activation.Softplus"), "'Softplus' is not supported"),
+    (lambda f: dense(f, activation="torch.nn.modules.activation.RReLU"), "RReLU' is not supported"),
+    (lambda f: dense(f, activation="elsewhere.ReLU"), "activation 'elsewhere.ReLU' is not supported"),
     (lambda f: (f / "modules.json").write_text(json.dumps(json.loads((f / "modules.json").read_text())[:1])),
      "no Pooling"),
     (lambda f: (dense(f), add_module(f, "Pooling", {"pooling_mode": "mean"})), "'Pooling' is at another position"),
-], ids=["module", "pooling", "similarity", "residual", "token-level", "activation", "no pooling", "two poolings"])
+], ids=["module", "pooling", "similarity", "shape", "bias", "token-level", "activation", "foreign activation",
+        "no pooling", "two poolings"])
 def test_what_a_folder_asks_for_and_is_not_supported_is_named(tmp_path, change, message):
     folder = bert_triple(tmp_path, hidden=HIDDEN).ranker
     change(folder)
     with pytest.raises(ScorerError, match=message):
+        scorer_of(folder)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda f: about(f, unheard_of=1), "config_sentence_transformers.json: unheard_of = 1: not known here"),
+    (lambda f: about(f, model_type="SparseEncoder"), "this is a SparseEncoder"),
+    (lambda f: about(f, default_prompt_name="ask"), "the default prompt 'ask' is not one of its prompts"),
+    (lambda f: transformer(f, unheard_of=None), "unheard_of = null: not known here"),
+    (lambda f: transformer(f, unheard_of=0), "sentence_bert_config.json: unheard_of = 0: not known here"),
+    (lambda f: transformer(f, processing_kwargs={"text": {"max_length": 7}}), "processing_kwargs = .*: not supported"),
+    (lambda f: transformer(f, config_kwargs={"num_hidden_layers": 1}), "config_kwargs = .*: not supported"),
+    (lambda f: transformer(f, config_args={"num_hidden_layers": 1}), "config_args = .*: not supported"),
+    (lambda f: transformer(f, processor_kwargs={"truncation_side": "left"}), "arguments truncation_side are not"),
+    (lambda f: transformer(f, model_kwargs={"num_labels": 3}), "the arguments num_labels are not supported"),
+    (lambda f: transformer(f, transformer_task="fill-mask"), "transformer_task 'fill-mask' makes no embeddings"),
+    (lambda f: pooling(f, "mean", attention=True), "1_Pooling/config.json: attention = true: not known here"),
+    (lambda f: (f / "1_Pooling" / "config.json").unlink(), "1_Pooling/config.json is missing"),
+    (lambda f: add_module(f, "Normalize", {"module_input_name": "token_embeddings"}), "Normalize.*pooled embedding"),
+    (lambda f: (f / "modules.json").write_text((f / "modules.json").read_text().replace(
+        "sentence_transformers.models.Pooling", "custom_pooling.Pooling")), "'custom_pooling.Pooling' is code beside"),
+])
+def test_a_setting_that_is_not_known_is_refused_by_name(tmp_path, change, message):
+    folder = bert_triple(tmp_path, hidden=HIDDEN).ranker
+    change(folder)
+    if "null" in message:
+        path = folder / "sentence_bert_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"unheard_of": None}))
+    with pytest.raises(ScorerError, match=message):
+        scorer_of(folder)
+
+
+@pytest.mark.skipif(int(version("sentence-transformers").split(".")[0]) < 6, reason="older ones do not know the keys")
+@pytest.mark.parametrize("lengths", [{"query_length": 4}, {"document_length": 6}, {"document_length": 100}])
+def test_queries_and_documents_may_have_lengths_of_their_own(tmp_path, lengths):
+    folder = bert_triple(tmp_path, hidden=HIDDEN, max_seq_length=20).ranker
+    transformer(folder, **lengths)
+    queries, texts = pairs(plain_texts())
+    expected = sentence_transformers_scores(folder, queries, texts)
+    np.testing.assert_allclose(scorer_of(folder).score(queries, texts, "w"), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_on_the_left_changes_no_score(tmp_path):
+    folder = bert_triple(tmp_path, hidden=HIDDEN, max_seq_length=20).ranker
+    transformer(folder, processor_kwargs={"padding_side": "left"})
+    queries, texts = pairs(plain_texts())
+    expected = bi_encoder_scores(folder, queries, texts)  # in a batch, sentence-transformers' depend on the others
+    np.testing.assert_allclose(scorer_of(folder).score(queries, texts, "w"), expected, atol=1e-5, rtol=1e-5)
+
+
+def with_adapter(ranker: Path, base: Path, task: str) -> Path:
+    """Returns a folder of sentence-transformers that holds an adapter of its base in place of a model."""
+    folder = ranker.parent / "adapted"
+    shutil.copytree(ranker, folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").unlink()
+    lora_adapter(folder, base, targets=["query", "value"], task_type=task)
+    return folder
+
+
+def test_a_folder_may_hold_an_adapter(tmp_path):
+    from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel
+
+    triple = bert_triple(tmp_path, max_seq_length=20, prefixed_base=False)
+    folder = with_adapter(triple.ranker, triple.base, "FEATURE_EXTRACTION")
+    queries, texts = pairs(plain_texts())
+    model = SentenceTransformer(str(triple.ranker), device="cpu")
+    merged = PeftModel.from_pretrained(AutoModel.from_pretrained(triple.base), str(folder)).merge_and_unload()
+    model[0].auto_model.load_state_dict(merged.state_dict())
+    options = {"convert_to_tensor": True, "show_progress_bar": False}
+    expected = model.similarity_pairwise(model.encode_query(queries, **options),
+                                         model.encode_document(texts, **options)).numpy()
+    np.testing.assert_allclose(scorer_of(folder).score(queries, texts, "w"), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["t5", "mt5"])
+def test_the_encoder_of_t5_may_be_pooled(tmp_path, kind):
+    folder = t5_triple(tmp_path, kind=kind, tokenizer_json=True).ranker
+    write_modules(folder, hidden=HIDDEN, pooling="mean", similarity="cosine", normalize=False, max_seq_length=20)
+    dense(folder, activation="torch.nn.modules.linear.Identity", bias=False)
+    add_module(folder, "Normalize")
+    queries, texts = pairs(plain_texts())
+    expected = sentence_transformers_scores(folder, queries, texts)
+    np.testing.assert_allclose(scorer_of(folder).score(queries, texts, "w"), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["GPT2", "DebertaV2"])
+@pytest.mark.parametrize("stated", [None, 700])
+def test_positions_that_are_not_a_table_limit_no_length(tmp_path, name, stated):
+    import transformers
+
+    kind = {"GPT2": {"n_embd": HIDDEN, "n_head": 2, "n_layer": 1, "n_positions": 600},
+            "DebertaV2": {"hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 2,
+                          "intermediate_size": 32, "relative_attention": True, "position_biased_input": False,
+                          "pos_att_type": ["p2c", "c2p"]}}[name]
+    folder = bert_triple(tmp_path).ranker
+    config = getattr(transformers, f"{name}Config")(vocab_size=500, **kind)
+    getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
+    transformer(folder, max_seq_length=stated)
+    edit_json(folder / "tokenizer_config.json", model_max_length=1000)
+    queries, texts = ["cell growth"] * 2, ["cell " * 590, "growth " * 680]
+    # GPT-2 has 600 positions, learned ones: what sentence-transformers would fail on is cut there.
+    expected = {("GPT2", None): 600, ("GPT2", 700): 600, ("DebertaV2", None): 512, ("DebertaV2", 700): 700}
+    scorer = scorer_of(folder)
+    assert scorer.max_length == expected[name, stated]
+    if (name, stated) != ("GPT2", 700):
+        np.testing.assert_allclose(scorer.score(queries, texts, "w"), bi_encoder_scores(folder, queries, texts),
+                                   atol=1e-5, rtol=1e-5)
+
+
+def test_a_prompt_that_leaves_nothing_to_pool_is_refused(tmp_path):
+    folder = bert_triple(tmp_path, hidden=HIDDEN, max_seq_length=6,
+                         prompts={"query": "one two three four five "}).ranker
+    scorer_of(folder)
+    pooling(folder, "mean", include_prompt=False)
+    with pytest.raises(ScorerError, match="the query prompt takes .* of 6 tokens, .* nothing would be left to pool"):
         scorer_of(folder)
 
 

@@ -445,10 +445,14 @@ def test_an_activation_that_is_not_known_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("file", "changed", "message"), [
     ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "with 'text-generation'"),
-    ("sentence_bert_config.json", {"transformer_task": None}, "with 'feature-extraction'"),
-    ("sentence_bert_config.json", {"processing_kwargs": {"text": {"max_length": 9}}}, "settings processing_kwargs"),
-    ("sentence_bert_config.json", {"processor_kwargs": {"model_max_length": 9, "padding_side": "left"}},
-     "settings padding_side"),
+    ("sentence_bert_config.json", {"transformer_task": None}, "another output than 'last_hidden_state'"),
+    ("sentence_bert_config.json", {"processing_kwargs": {"text": {"max_length": 9}}}, "processing_kwargs = "),
+    ("sentence_bert_config.json", {"processor_kwargs": {"model_max_length": 9, "truncation_side": "left"}},
+     "arguments truncation_side are not supported"),
+    ("sentence_bert_config.json", {"query_length": 9}, "a cross-encoder reads pairs"),
+    ("sentence_bert_config.json", {"unheard_of": 1}, "unheard_of = 1: not known here"),
+    ("config_sentence_transformers.json", {"unheard_of": 1}, "unheard_of = 1: not known here"),
+    ("config_sentence_transformers.json", {"truncate_dim": 9}, "truncate_dim = 9: not supported here"),
     ("config_sentence_transformers.json", {"default_prompt_name": "find"}, "default prompt 'find' is not one"),
 ])
 def test_what_would_change_scores_and_is_not_supported_is_refused(tmp_path, file, changed, message):

@@ -1,0 +1,174 @@
+"""The settings files of sentence-transformers: every key is applied, known not to change a score, or refused."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.errors import CheckpointError, ScorerError
+
+#: Names that sentence-transformers has given to the transformer's own settings, by preference.
+_TRANSFORMER_FILES = tuple(f"sentence_{kind}_config.json" for kind in (
+    "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
+#: Arguments of the libraries below that change no score: how files are found, and how the same numbers are computed.
+_LOADING = ("attn_implementation", "dtype", "torch_dtype", "trust_remote_code", "use_fast", "use_safetensors",
+            "low_cpu_mem_usage", "device_map", "revision", "local_files_only", "add_pooling_layer")
+#: transformer_task -> what the module reads from the model and gives to the next one.
+_TASKS = {"feature-extraction": ("last_hidden_state", "token_embeddings"),
+          "sequence-classification": ("logits", "scores")}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A line of ``modules.json``.
+
+    Attributes:
+        kind: Its class in sentence-transformers.
+        folder: Where its settings and weights are.
+    """
+
+    kind: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TransformerSettings:
+    """What ``sentence_bert_config.json`` says of the first module.
+
+    Attributes:
+        max_length: Tokens of an input; None: the tokenizer and the model decide.
+        lengths: Kind ("query", "document") -> tokens of such an input, where they differ.
+        lower_case: Whether texts are lower-cased first.
+        task: "feature-extraction" or "sequence-classification", or another.
+        file: That file; the one that would be read where there is none.
+    """
+
+    max_length: int | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    lower_case: bool = False
+    task: str = "feature-extraction"
+    file: Path = Path()
+
+
+def read_json(path: Path) -> Any:
+    """Returns the content of a JSON file, or an empty dict where there is none.
+
+    Raises:
+        CheckpointError: If it is not JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error})") from error
+
+
+def read_settings(path: Path, applied: Collection[str], harmless: Collection[str] = (),
+                  unsupported: Collection[str] = ()) -> dict[str, Any]:
+    """Reads a JSON file whose every key must be accounted for.
+
+    Args:
+        path: The file; an absent one is an empty dict.
+        applied: Keys that the caller reads.
+        harmless: Keys that change no score.
+        unsupported: Keys that change a score unless they are null, false or empty.
+
+    Raises:
+        ScorerError: If it is not an object, holds an unsupported setting, or a key that is not known.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ScorerError(f"{path} is not a JSON object")
+    refused = [key for key in content if key in unsupported and content[key]]
+    unknown = sorted(content.keys() - {*applied, *harmless, *unsupported})
+    if refused or unknown:
+        known = "not supported" if refused else "not known"
+        named = ", ".join(f"{key} = {json.dumps(content[key], ensure_ascii=False)}" for key in refused or unknown)
+        raise ScorerError(f"{path}: {named}: {known} here, and sentence-transformers may score differently with it. If "
+                          "it does not change scores, remove it from the file")
+    return content
+
+
+def read_modules(checkpoint: Checkpoint) -> list[Module]:
+    """Returns the modules that a sentence-transformers folder lists, in order; none for another folder.
+
+    Raises:
+        ScorerError: If one is code from elsewhere, which is never run, or takes arguments at each call.
+    """
+    path = checkpoint.located.root / "modules.json"
+    modules = []
+    for line in read_json(path):
+        name = str(line["type"])
+        if not name.startswith("sentence_transformers."):
+            raise ScorerError(f"{path}: the module {name!r} is code beside the model, which is never run")
+        if line.get("kwargs"):
+            raise ScorerError(f"{path}: the module {name!r} takes {line['kwargs']} at each call, which is not "
+                              "supported")
+        modules.append(Module(name.rsplit(".", 1)[-1], path.parent / line["path"]))
+    return modules
+
+
+def read_about(checkpoint: Checkpoint, applied: Collection[str] = ()) -> dict[str, Any]:
+    """Returns ``config_sentence_transformers.json``; of a folder without ``modules.json``, an empty dict.
+
+    Args:
+        checkpoint: The folder.
+        applied: Keys that the caller reads, beside the prompts and the kind of model.
+
+    Raises:
+        ScorerError: If a key is not known, or the default prompt is not one of its prompts.
+    """
+    root = checkpoint.located.root
+    if not (root / "modules.json").is_file():
+        return {}
+    path = root / "config_sentence_transformers.json"
+    # CrossEncoder writes no similarity, and SentenceTransformer no activation: either may be left from a conversion.
+    about = read_settings(path, {"model_type", "prompts", "default_prompt_name", *applied},
+                          ("__version__", "requirements", "similarity_fn_name", "activation_fn",
+                           "keep_in_fp32_modules"), ("truncate_dim",) if "truncate_dim" not in applied else ())
+    prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
+    if default is not None and default not in {*prompts, "query", "document"}:
+        raise ScorerError(f"{path}: the default prompt {default!r} is not one of its prompts "
+                          f"({', '.join(prompts) or 'it has none'})")
+    return about
+
+
+def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
+    """Reads the settings of the Transformer module, as sentence-transformers 5.7 and 6.2 do.
+
+    Raises:
+        ScorerError: If a setting is not known or not supported.
+    """
+    folder = checkpoint.located.weights
+    path = next((folder / name for name in _TRANSFORMER_FILES if read_json(folder / name)),
+                folder / _TRANSFORMER_FILES[0])
+    content = read_settings(
+        path, ("max_seq_length", "do_lower_case", "query_length", "document_length", "transformer_task",
+               "modality_config", "module_output_name", "tokenizer_args", "processor_kwargs", "model_args",
+               "model_kwargs"),
+        ("unpad_inputs",),
+        ("processing_kwargs", "config_args", "config_kwargs", "query_expansion", "tokenizer_name_or_path"))
+    # The new name wins where a file has both.
+    loaded = {**_part(content, "model_args"), **_part(content, "model_kwargs")}
+    reading = {**_part(content, "tokenizer_args"), **_part(content, "processor_kwargs")}
+    others = sorted({*loaded, *reading} - {*_LOADING, "model_max_length", "padding_side"})
+    if others:
+        raise ScorerError(f"{path}: the arguments {', '.join(others)} are not supported")
+    task = str(content.get("transformer_task", "feature-extraction"))
+    output, name = _TASKS.get(task, ("", ""))
+    usual = {"method": "forward", "method_output_name": output}
+    modalities = content.get("modality_config") or {"text": usual}
+    if output and (modalities.get("text") != usual or (content.get("module_output_name") or name) != name):
+        raise ScorerError(f"{path}: modality_config or module_output_name asks for another output than {output!r} of "
+                          "the model, which is not supported")
+    length = reading.get("model_max_length", content.get("max_seq_length"))
+    lengths = {kind: int(content[f"{kind}_length"]) for kind in ("query", "document") if content.get(f"{kind}_length")}
+    return TransformerSettings(None if length is None else int(length), lengths, bool(content.get("do_lower_case")),
+                               task, path)
+
+
+def _part(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return dict(content.get(key) or {})
