@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 #: First parts of names that belong to a head, not to the bare backbone, whatever the family.
@@ -71,7 +72,7 @@ def _roberta() -> Family:
 
 def _t5(ties: bool, tokenizer: str, tokens: tuple[str, str]) -> Family:
     """monoT5 (Nogueira et al., 2020) and, with English prompts too, mMARCO's mT5 (Bonifacio et al., 2021)."""
-    return Family(embedding="shared.weight", output="lm_head.weight", ties=ties, own_output=not ties,
+    return Family("transformer.", "shared.weight", output="lm_head.weight", ties=ties, own_output=not ties,
                   token_rows=("lm_head.weight",),
                   tied={"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"},
                   ignored=r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",
@@ -140,18 +141,49 @@ PUBLISHED_RANKERS: dict[str, PublishedRanker] = {
 
 
 def family_of(model_type: str) -> Family:
-    """Returns the facts of a ``model_type``; of an undeclared one, the prefix that transformers' base class states.
+    """Returns the facts of a ``model_type``; of an undeclared one, what transformers' classes state.
 
     Raises:
-        KeyError: If transformers does not know the type either.
+        KeyError, ValueError: If transformers does not know the type either.
     """
-    if model_type in FAMILIES:
-        return FAMILIES[model_type]
-    from transformers import MODEL_MAPPING, AutoConfig
+    return FAMILIES[model_type] if model_type in FAMILIES else _asked(model_type)
 
-    found: Any = MODEL_MAPPING[type(AutoConfig.for_model(model_type))]
-    prefix = (found[0] if isinstance(found, tuple) else found).base_model_prefix
-    return Family(prefix=f"{prefix}." if prefix else "")
+
+@cache
+def _asked(model_type: str) -> Family:
+    """Builds the bare model and one with an output matrix, without values, ties them, and looks which names are one."""
+    import torch
+    from transformers import MODEL_MAPPING, AutoConfig
+    from transformers.models.auto import modeling_auto
+
+    config: Any = AutoConfig.for_model(model_type)
+    ties, config.tie_word_embeddings = bool(getattr(config, "tie_word_embeddings", True)), True
+    found: Any = MODEL_MAPPING[type(config)]
+    bare = found[0] if isinstance(found, tuple) else found
+    prefix = f"{bare.base_model_prefix}." if bare.base_model_prefix else ""
+    heads = (modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING,
+             modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING)
+    embedding, output, rows = "", "", list[str]()
+    tied: dict[str, str] = {}
+    for model_class in (bare, *[mapping[type(config)] for mapping in heads if type(config) in mapping][:1]):
+        with torch.device("meta"):
+            model: Any = model_class(config)
+        model.tie_weights()
+        try:
+            matrix = model.get_input_embeddings().weight
+        except (NotImplementedError, AttributeError):  # a model that reads no tokens
+            return Family(prefix, embedding="", ties=ties)
+        last = model.get_output_embeddings()
+        same: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            same.setdefault(id(parameter), []).append(name.removeprefix(prefix))
+        embedding = embedding or same[id(matrix)][0]
+        weight = same.get(id(last.weight), []) if last is not None else []
+        output = weight[-1] if embedding in weight and len(weight) > 1 else ""
+        rows = [name for part in (last.parameters() if last is not None else ()) for name in same[id(part)]
+                if name not in same[id(matrix)] or name == output]
+        tied |= {name: names[0] for names in same.values() for name in names[1:] if name != output}
+    return Family(prefix, embedding, tuple(name for name in rows if name not in tied), tied, output, ties)
 
 
 def ties_embeddings(config: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from pyterrier_taskarith.checkpoints._config import adapted_config
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._readers import WeightFile
 from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
-from pyterrier_taskarith.families import FAMILIES, canonical, family_of, is_head, ties_embeddings
+from pyterrier_taskarith.families import canonical, family_of, is_head, ties_embeddings
 
 _A, _B = "lora_A.weight", "lora_B.weight"
 #: Model types whose weights are stored as (inputs, outputs); PEFT reads that from the layer's class.
@@ -135,7 +135,6 @@ class _Fit:
         self._adapter, self._about = adapter, about
         self._model_type = str(config["model_type"])
         self._family, self._tied = family_of(self._model_type), ties_embeddings(config)
-        self._tokens = config.get("vocab_size")
         self._base = {self.key(name): shape for file in base for name, shape in file.shapes().items()}
         self._given = adapter.shapes()
         self.added: dict[str, str] = {}
@@ -220,15 +219,13 @@ class _Fit:
     def _must_stand_alone(self, key: str, module: str) -> None:
         """Refuses B·A on one of several matrices that the architecture holds as one: no one matrix is right for all.
 
-        A masked model's embedding may be adapted: the output matrix it is tied to scores nothing in a re-ranker. Of an
-        undeclared family it is not known which matrix the output is, so none with one row per token may.
+        A masked model's embedding may be adapted: the output matrix it is tied to scores nothing in a re-ranker.
         """
         alone = canonical(f"{module}.weight", self._family, tied=False)
         task = self._about.task_type
         generates = task in _GENERATES or not task and self._family.output in self._family.token_rows
         tied = self._tied and key == self._family.embedding and (alone != key or generates)
-        unknown = self._tied and self._model_type not in FAMILIES and self._base[key][0] == self._tokens
-        if tied or unknown or key in self._family.tied.values():
+        if tied or key in self._family.tied.values():
             raise self._refused(f"it adapts {module}, which the base model {self._about.base!r} ties to another "
                                 "matrix, so no merged matrix is right for both. Train it without the embeddings, or "
                                 "untie them")

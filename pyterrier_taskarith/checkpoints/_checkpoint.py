@@ -15,7 +15,7 @@ from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, Adap
 from pyterrier_taskarith.checkpoints._config import adapted_config, further_folders, read_config, read_origin
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._locate import Located, locate
-from pyterrier_taskarith.checkpoints._readers import WeightFile, open_file, open_weights
+from pyterrier_taskarith.checkpoints._readers import WeightFile, check_plain, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
 from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import canonical, family_of, own_output, ties_embeddings
@@ -168,8 +168,15 @@ class Checkpoint:
 
     @cached_property
     def names(self) -> Names:
-        """How the files' names map to canonical ones."""
-        return _map_names(self.raw, self._config)
+        """How the files' names map to canonical ones.
+
+        Raises:
+            CheckpointError: If a parameter is quantised or packed; it names the tensor.
+        """
+        found = _map_names(self.raw, self._config)
+        for name in (held for names in found.parameters.values() for held in names):
+            check_plain(self.raw[name], name)
+        return found
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -28,6 +28,9 @@ INDEX = ".index.json"
 #: be unsafe pickles.
 WEIGHT_FILES = ("model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}")
 
+#: Where quantised models say how they are, beside ``config.json``.
+_QUANTISED = ("quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json")
+
 
 class WeightFile(ABC):
     """One file of tensors. Never edit a tensor that it returns: memory is shared with later reads."""
@@ -227,6 +230,22 @@ def open_file(path: Path, listed: frozenset[str] | None = None) -> WeightFile:
         listed: The names that an index says it has; None where there is no index.
     """
     return SafetensorsFile(path, listed) if path.suffix == ".safetensors" else BinFile(path, listed)
+
+
+def check_plain(file: WeightFile, name: str) -> None:
+    """Refuses a matrix whose numbers are not the weights: whole numbers or 8 bits need scales stored elsewhere.
+
+    Raises:
+        CheckpointError: Naming the tensor, and the quantisation's own file where there is one.
+    """
+    dtype, shape = file.dtype(name), file.shapes()[name]
+    mask = shape[:2] == (1, 1)  # old GPT files hold the causal mask
+    if dtype == torch.bool or dtype.itemsize > 1 and dtype.is_floating_point or len(shape) < 2 or mask:
+        return
+    beside = [path.name for path in map(file.path.with_name, _QUANTISED) if path.is_file()]
+    raise CheckpointError(f"{file.path}: {name!r} holds {str(dtype).removeprefix('torch.')} numbers, not weights: it "
+                          f"is quantised or packed{f' (see {beside[0]})' if beside else ''} and cannot be merged. Name "
+                          "the model as it was before quantisation")
 
 
 def read_index(path: Path) -> dict[str, frozenset[str]]:
