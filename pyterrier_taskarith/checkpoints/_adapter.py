@@ -145,7 +145,9 @@ class _Fit:
             whole = self._whole(key, parts)
             if whole is not None:
                 shapes[key] = self._given[whole]
-            if any(part.startswith("lora_") and part != "lora_B.bias" for part in parts):
+            if (any(part.startswith("lora_") and part != "lora_B.bias" for part in parts)
+                    or whole and key == self._family.embedding and about.saves(f"{module}.weight")
+                    and not self._replaces_all(key)):
                 self._must_stand_alone(key, module)
             change = whole if set(parts) == {"whole"} else self._low_rank(key, parts, module)
             if change is None:
@@ -216,8 +218,13 @@ class _Fit:
                                     f"base model and {self._about.path.name}")
         return LowRank(parts[_A], parts[_B], self._about.scale_of(module))
 
+    def _replaces_all(self, key: str) -> bool:
+        """Returns whether the adapter has every one of the matrices that are tied to the embedding."""
+        tied = {name for name, first in self._family.tied.items() if first == key} | {key, self._family.output}
+        return tied <= {canonical(read_entry(entry)[0], self._family, tied=False) for entry in self._given} | {""}
+
     def _must_stand_alone(self, key: str, module: str) -> None:
-        """Refuses B·A on one of several matrices that the architecture holds as one: no one matrix is right for all.
+        """Refuses to change one of several matrices that the architecture holds as one: no one matrix is right for all.
 
         A masked model's embedding may be adapted: the output matrix it is tied to scores nothing in a re-ranker.
         """
