@@ -1,6 +1,7 @@
 """The small files of a checkpoint: ``config.json``, ``modules.json`` of sentence-transformers, ``taskarith.json``."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,8 @@ def transformer_folder(root: Path) -> Path:
         return root
     kind, folder = modules[0]
     if kind != "Transformer":
-        raise CheckpointError(f"{root / 'modules.json'}: the first module is {kind!r}; only a Transformer can be "
-                              "merged")
+        raise CheckpointError(f"{root / 'modules.json'}: the first module is {kind!r}; only a Transformer of "
+                              "sentence-transformers can be merged")
     return folder
 
 
@@ -107,12 +108,12 @@ def further_folders(root: Path, *, weighted: bool = False) -> list[Path]:
 
 
 def _modules(root: Path) -> list[tuple[str, Path]]:
-    """Returns the modules' kinds and folders."""
+    """Returns the modules' kinds and folders; the kind of a class from elsewhere is its whole name."""
     path = root / "modules.json"
     if not path.is_file():
         return []
     try:
-        modules = [(str(entry["type"]).rsplit(".", 1)[-1], str(entry["path"]))
+        modules = [(re.sub(r"^sentence_transformers\.(?:.*\.)?", "", str(entry["type"])), str(entry["path"]))
                    for entry in json.loads(path.read_text(encoding="utf-8"))]
         if not modules:
             raise ValueError("it is empty")

@@ -255,7 +255,8 @@ def test_a_file_that_holds_no_weights_is_none(bert, name):
 @pytest.mark.parametrize(("content", "message"), [
     ("{", "is not a list of sentence-transformers modules"), ("[]", "is not a list"),
     ('[{"type": "x.Transformer"}]', "is not a list"),
-    ('[{"type": "x.models.WordEmbeddings", "path": ""}]', "only a Transformer can be merged"),
+    ('[{"type": "x.models.WordEmbeddings", "path": ""}]', "only a Transformer of sentence-"),
+    ('[{"type": "custom_st.Transformer", "path": ""}]', "'custom_st.Transformer'; only a Transformer of sentence-"),
     ('[{"type": "x.models.Transformer", "path": "../outside"}]', "is outside .*refused"),
     ('[{"type": "x.models.Transformer", "path": "a/../../evil"}]', "is outside .*refused"),
     ('[{"type": "x.models.Transformer", "path": "/"}]', "is outside .*refused"),
