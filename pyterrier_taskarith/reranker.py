@@ -25,7 +25,8 @@ from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.fusion import with_scores
-from pyterrier_taskarith.scorers import LoadedModel, Residence, shared_model
+from pyterrier_taskarith.scorers import LoadedModel, Residence, explain, shared_model
+from pyterrier_taskarith.tables import Table
 
 Source = str | Path | Checkpoint
 
@@ -239,6 +240,17 @@ class TaskArithReranker(Configured):
         """The columns that a frame needs."""
         return ["qid", "docno", "query", *([self.text_field] if self.text_loader is None else [])]
 
+    def explain(self) -> Table:
+        """Returns what is read of each model and from which file: print it, or show it in a notebook.
+
+        The rows are settings: weight files, class, activation, positions, tokenizer and special tokens of every model,
+        and what decides how Θ_T scores (pooling or head, prompts, lengths, prediction tokens). Loads the model.
+
+        Raises:
+            MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
+        """
+        return explain(self.plan, self.model.scorer)
+
     def variants(self) -> dict[str, "TaskArithReranker"]:
         """Returns Θ_0, Θ_D, Θ_T and Θ' as re-rankers that share one loaded model and one tokenisation.
 
@@ -296,5 +308,8 @@ class TaskArithReranker(Configured):
         with tempfile.TemporaryDirectory() as folder:
             path = str(self.save(Path(folder) / "merged", dtype="float32"))
             made: pt.Transformer = MonoT5ReRanker(tok_model=path, model=path, text_field=self.text_field,
-                                                  verbose=self.verbose)
+                                                  device=self.device, verbose=self.verbose)
+            for name, token in (("NREL", self.token_false), ("REL", self.token_true)):
+                if token is not None:
+                    setattr(made, name, made.tokenizer.convert_tokens_to_ids(token))
             return made

@@ -56,6 +56,12 @@ class Table:
     notes: tuple[str, ...]
     n_labels: int = 1
 
+    def __str__(self) -> str:
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        return to_html(self)
+
 
 def to_text(table: Table) -> str:
     """Returns plain text: columns are aligned, digits under digits, with stars in a column of their own."""

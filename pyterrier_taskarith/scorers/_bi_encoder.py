@@ -166,6 +166,18 @@ class BiEncoder(Scorer):
                 "prompts": dict(recipe.prompts), "pool_prompt": recipe.pool_prompt,
                 "lower": recipe.transformer.lower_case}
 
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where :attr:`facts` come from; see :class:`Scorer`."""
+        recipe, length = self.recipe, super().origins
+        if self.options.max_length is None and recipe.transformer.max_length is not None:
+            length["max_length"] = recipe.transformer.file.name
+        return {**length,
+                "lengths": recipe.transformer.file.name if recipe.transformer.lengths else length["max_length"],
+                "lower": recipe.transformer.file.name or "default",
+                **{fact: path.relative_to(self.checkpoint.located.root).as_posix()
+                   for fact, path in recipe.origins.items()}}
+
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Returns the distinct texts and, for each text, its index among them."""

@@ -198,6 +198,15 @@ class CrossEncoder(Scorer):
                 "activation": self.recipe.activation, "prompt": self.recipe.prompt,
                 "lower": self.recipe.transformer.lower_case}
 
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where :attr:`facts` come from; see :class:`Scorer`."""
+        length = super().origins
+        if self.options.max_length is None and self.recipe.transformer.max_length is not None:
+            length["max_length"] = self.recipe.transformer.file.name
+        return {**length, "labels": "config.json",
+                **{fact: path.name for fact, path in self.recipe.origins.items()}}
+
 
 def read_first_token_only(module: Any) -> bool:
     """Cuts the last layer to the first token, where the head is known to read no other.

@@ -36,6 +36,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
         if checkpoint.base:  # an adapter may change the labels and the size of the vocabulary
             config.update({key: value for key, value in checkpoint.config.items()
                            if value != checkpoint.base.config.get(key)})
+    config.chunk_size_feed_forward = 0  # chunks save memory alone, and take texts of certain lengths alone
     if auto_class is AutoModel and type(config) in AutoModelForTextEncoding._model_mapping:
         auto_class = AutoModelForTextEncoding  # of T5, the encoder alone
     try:

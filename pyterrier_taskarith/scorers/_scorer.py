@@ -234,6 +234,12 @@ class Scorer:
         """What decides a score beside the weights; part of the key under which scores are kept."""
         return {"scorer": type(self).__name__, "dtype": str(self.options.dtype)}
 
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where :attr:`facts` come from: fact -> file or argument; the others are defaults."""
+        return {"scorer": "layout of the folder", "dtype": "argument, or the device's default",
+                "max_length": "argument" if self.options.max_length is not None else "tokenizer and config.json"}
+
 
 def usable_positions(module: Any) -> int | None:
     """Returns how many tokens a model has learned positions for; None where positions are relative or computed.

@@ -119,6 +119,16 @@ class Seq2Seq(Scorer):
         return {**super().facts, "max_length": self.max_length, "truncation": self.options.truncation,
                 "tokens": self.prediction_tokens, "prompt": self._prompt}
 
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where :attr:`facts` come from; see :class:`Scorer`."""
+        known = published_ranker(self.checkpoint.origin or self.checkpoint.source)
+        usual = f"usual for {self.checkpoint.config['model_type']} models"
+        given = self.options.token_false is not None and self.options.token_true is not None
+        return {**super().origins, "truncation": "argument or its default",
+                "tokens": "argument" if given else "known of this ranker" if known else usual,
+                "prompt": "known of this ranker" if known and known.prompt else usual}
+
 
 def first_step(model: Any, encoded: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, *,
                scaled: bool) -> torch.Tensor:

@@ -46,6 +46,12 @@ def test_pyterrier_t5s_reranker_knows_the_text_column(t5):
     assert TaskArithReranker(*t5, text_field="body", verbose=False).to_monot5().text_field == "body"
 
 
+def test_monot5_has_the_device_and_the_prediction_tokens_that_are_given(t5):
+    made = TaskArithReranker(*t5, device="meta", token_false="▁cell", token_true="▁the", verbose=False).to_monot5()
+    assert made.device.type == "meta" == next(made.model.parameters()).device.type
+    assert made.tokenizer.convert_ids_to_tokens([made.NREL, made.REL]) == ["▁cell", "▁the"]
+
+
 def test_other_models_have_no_monot5(bi_encoder):
     with pytest.raises(ValueError, match="is not a T5 model"):
         bi_encoder.to_monot5()
