@@ -1,6 +1,7 @@
 """What a merge will do to every parameter of Θ_T, decided before anything is read."""
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,16 @@ from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Dif
 from pyterrier_taskarith.arithmetic._term import Term, TermSum
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, match_rows
 from pyterrier_taskarith.errors import MergeError
-from pyterrier_taskarith.families import FAMILIES, STRUCTURE, family_of, is_head, layer_of, ties_embeddings
+from pyterrier_taskarith.families import (
+    FAMILIES,
+    differing,
+    family_of,
+    is_head,
+    layer_of,
+    meaning,
+    structure,
+    ties_embeddings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,10 +305,15 @@ def _same_architecture(ranker: Checkpoint, difference: Difference) -> None:
         others = {f"Θ_D {difference.domain.source!r}": difference.domain.config,
                   f"Θ_0 {difference.base.source!r}": difference.base.config}
     for label, config in others.items():
-        differ = [f"{key} {ranker.config[key]!r} and {config[key]!r}" for key in STRUCTURE
-                  if key in ranker.config and key in config and ranker.config[key] != config[key]]
+        differ = differing(structure(ranker.config), structure(config))
         if not differ and ties_embeddings(ranker.config) != ties_embeddings(config):
             differ.append(f"tie_word_embeddings {ties_embeddings(ranker.config)} and {ties_embeddings(config)}")
         if differ:
             raise MergeError(f"Θ_T {ranker.source!r} and {label} are different architectures: {'; '.join(differ)}. "
                              "Task arithmetic needs three models of one architecture")
+        differ = differing(meaning(ranker.config), meaning(config))
+        if differ:
+            warnings.warn(f"Θ_T {ranker.source!r} and {label} compute differently from equal weights: "
+                          f"{'; '.join(differ)} (config.json). They are merged, and Θ' computes as Θ_T does; what the "
+                          "other has learnt may not carry over", stacklevel=2)
+

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def read_config(folder: Path) -> dict[str, Any]:
                                   "transformers if it has got the type since") from error
         raise CheckpointError(f"{path} states no model_type that transformers knows "
                               f"(got {config.get('model_type')!r})") from error
+    code = sorted({str(name) for key, name in (config.get("auto_map") or {}).items() if key.startswith("AutoModel")})
+    if code:
+        warnings.warn(f"{path} names code of its own for the model (auto_map: {', '.join(code)}), which is never run: "
+                      f"transformers' own class for {config['model_type']!r} takes its place. Where that code changes "
+                      "what the weights mean, such as attention in both directions, scores are not the authors'",
+                      stacklevel=2)
     if config.get("quantization_config"):
         raise CheckpointError(f"{path} says that the weights are quantised (quantization_config); they cannot be "
                               "merged. Name the model as it was before quantisation")

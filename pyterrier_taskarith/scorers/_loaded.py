@@ -29,6 +29,7 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError, WrongTypeError
+from pyterrier_taskarith.families import differing, meaning
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._residence import choose_residence
@@ -118,6 +119,7 @@ class LoadedModel:
                     self._memo.put(key, score, 8)
                     del missing[key]
             if missing:
+                self._refuse_other_meaning(setting)
                 self.weights.set(setting)
                 indices = list(missing.values())
                 scores = self.scorer.score([queries[index] for index in indices], [texts[index] for index in indices],
@@ -151,6 +153,7 @@ class LoadedModel:
             raise WrongTypeError(f"a {type(self.scorer).__name__} scores pairs and has no embeddings; a bi-encoder has")
         setting = setting.normal
         with self._lock:
+            self._refuse_other_meaning(setting)
             self.weights.set(setting)
             embeddings = (self.scorer.embed("query", queries, setting), self.scorer.embed("document", texts, setting))
         for found in embeddings:
@@ -177,6 +180,18 @@ class LoadedModel:
         with self._lock:
             self._memo.clear()
             self.scorer.forget()
+
+    def _refuse_other_meaning(self, setting: WeightSetting) -> None:
+        """Refuses to score with Θ_D or Θ_0 where its configuration makes other scores of its weights than Θ_T's."""
+        kind, name = self._kind(setting)
+        if kind not in ("domain", "base"):
+            return
+        checkpoint = getattr(self.plan.vectors[name].difference, kind)
+        differ = differing(meaning(self.plan.ranker.config), meaning(checkpoint.config))
+        if differ:
+            raise ScorerError(f"variant={setting.variant!r}: {checkpoint.source} computes differently from "
+                              f"{self.plan.ranker.source}: {'; '.join(differ)} (config.json), and all variants are "
+                              "scored with Θ_T's configuration")
 
     def _check(self, scores: np.ndarray, setting: WeightSetting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
