@@ -311,5 +311,6 @@ class TaskArithReranker(Configured):
                                                   device=self.device, verbose=self.verbose)
             for name, token in (("NREL", self.token_false), ("REL", self.token_true)):
                 if token is not None:
-                    setattr(made, name, made.tokenizer.convert_tokens_to_ids(token))
+                    tokenizer: Any = vars(made)["tokenizer"]
+                    setattr(made, name, tokenizer.convert_tokens_to_ids(token))
             return made

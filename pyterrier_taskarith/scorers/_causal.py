@@ -57,8 +57,12 @@ class Causal(Scorer):
         module = build_module(checkpoint, AutoModelForCausalLM, options)
         super().__init__(checkpoint, module, options)
         self._prompt, self.truncation, self.tokens_computed = family.prompt, options.truncation, 0
-        first = self.tokenizer("x")["input_ids"][:1]
-        self._begin = first if first == [self.tokenizer.bos_token_id] else []
+        ids = self.tokenizer("x")["input_ids"]
+        self._begin = ids[:1] if ids[:1] == [self.tokenizer.bos_token_id] else []
+        if ids[-1] == self.tokenizer.eos_token_id:
+            raise ScorerError(f"{checkpoint.tokenizer_folder}: its tokenizer ends every text with {ids[-1]} "
+                              f"({self.tokenizer.eos_token}), after which no query can follow; set add_eos_token = "
+                              "false in its tokenizer_config.json")
         self._lead_text, self._lead = self._find_lead()
         self.max_length, self._room, self._longest_query = self._lengths(options.max_length)
         window = getattr(self.module.config, "sliding_window", None)

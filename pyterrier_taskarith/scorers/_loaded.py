@@ -184,9 +184,10 @@ class LoadedModel:
     def _refuse_other_meaning(self, setting: WeightSetting) -> None:
         """Refuses to score with Θ_D or Θ_0 where its configuration makes other scores of its weights than Θ_T's."""
         kind, name = self._kind(setting)
-        if kind not in ("domain", "base"):
+        difference = self.plan.vectors[name].difference if kind in ("domain", "base") else None
+        if difference is None:
             return
-        checkpoint = getattr(self.plan.vectors[name].difference, kind)
+        checkpoint = getattr(difference, kind)
         differ = differing(meaning(self.plan.ranker.config), meaning(checkpoint.config))
         if differ:
             raise ScorerError(f"variant={setting.variant!r}: {checkpoint.source} computes differently from "

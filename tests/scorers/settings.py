@@ -153,7 +153,7 @@ KINDS: dict[str, Kind] = {
 def pairs() -> tuple[list[str], list[str]]:
     """Returns queries and texts, short and too long, with capitals, accents and odd spaces."""
     asked = [*questions(2, seed=5), "Größe  Der Körper?"]
-    read = [*passages(2, seed=6), "CELL growth", "é e\u0301 日本 <s> [SEP] x", " ".join(passages(6, seed=7))]
+    read = [*passages(2, seed=6), "CELL growth", "é e\u0301 日本 <s> [SEP] x", " ".join(passages(3, seed=7))]
     return [query for query in asked for _ in read], read * len(asked)
 
 

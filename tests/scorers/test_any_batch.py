@@ -30,6 +30,8 @@ def classifier(name: str, **config: object):
         model.save_pretrained(folder / "model")
         for file in (cross_encoder_triple(folder / "bert").ranker).glob("*token*"):
             shutil.copy(file, folder / "model")
+        if name == "MPNet":  # it takes no token types
+            edit_json(folder / "model" / "tokenizer_config.json", model_input_names=["input_ids", "attention_mask"])
         return folder / "model"
     return make
 

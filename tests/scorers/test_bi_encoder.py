@@ -27,6 +27,8 @@ from tests.scorers.reference import (
 from tests.scorers.settings import bi_encoder_scores
 
 HIDDEN = 32
+#: Whether sentence-transformers is older than 6.0.
+OLD = int(version("sentence-transformers").split(".")[0]) < 6
 PROMPTS = {"query": "the question: ", "document": "a passage of text: "}
 OTHER_MODES = ("mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
@@ -147,6 +149,8 @@ FOLDERS = {
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_scores_equal_sentence_transformers(tmp_path, name):
+    if "residual" in name and OLD:
+        pytest.skip("older ones do not know the key")
     options, change = FOLDERS[name]
     folder = bert_triple(tmp_path, hidden=HIDDEN, **options).ranker
     if change is not None:
@@ -208,7 +212,7 @@ def test_a_setting_that_is_not_known_is_refused_by_name(tmp_path, change, messag
         scorer_of(folder)
 
 
-@pytest.mark.skipif(int(version("sentence-transformers").split(".")[0]) < 6, reason="older ones do not know the keys")
+@pytest.mark.skipif(OLD, reason="older ones do not know the keys")
 @pytest.mark.parametrize("lengths", [{"query_length": 4}, {"document_length": 6}, {"document_length": 100}])
 def test_queries_and_documents_may_have_lengths_of_their_own(tmp_path, lengths):
     folder = bert_triple(tmp_path, hidden=HIDDEN, max_seq_length=20).ranker

@@ -325,3 +325,13 @@ def test_facts_name_what_decides_a_score(folder):
     kept, paper = scorer_of(folder).facts, scorer_of(folder, truncation="paper").facts
     assert kept["max_length"] == 512 and paper["max_length"] is None and kept["scorer"] == "Causal"
     assert kept != paper and scorer_of(folder, max_length=100).facts != kept
+
+
+def test_a_tokenizer_that_ends_every_text_is_refused(tmp_path):
+    folder = llama_triple(tmp_path, tokenizer_json=True).ranker
+    edit_json(folder / "tokenizer_config.json", add_eos_token=True)
+    tokenizer = Checkpoint(folder).tokenizer()
+    if tokenizer("x")["input_ids"][-1] != tokenizer.eos_token_id:
+        pytest.skip("transformers 5 lets tokenizer.json decide")
+    with pytest.raises(ScorerError, match="ends every text with 2 .*set add_eos_token = false"):
+        scorer_of(folder)
