@@ -132,8 +132,11 @@ def _lock(target: Path) -> FileLock:
 
 
 def _remove(folder: Path, target: Path, lock: FileLock) -> None:
-    """Removes a scratch folder and its lock; a target that it was about to replace, and did not, returns first."""
-    if not target.exists():
+    """Removes a scratch folder and its lock; a target that it was about to replace, and did not, returns first.
+
+    Where ``new`` is gone it did replace it, and whoever removed the target since meant it.
+    """
+    if (folder / "new").exists() and not target.exists():
         with suppress(OSError):
             os.replace(folder / "old", target)
     shutil.rmtree(folder, ignore_errors=True)

@@ -199,6 +199,13 @@ def test_what_a_killed_writer_had_put_aside_comes_back(tmp_path):
     assert whole(tmp_path / "target") == "old" and names(tmp_path) == ["target"]
 
 
+def test_what_was_replaced_does_not_come_back(tmp_path):
+    filled(tmp_path / ".target.12345678.tmp" / "old", "old")  # killed after the new folder had its name
+    (tmp_path / ".target.12345678.lock").touch()
+    filled(tmp_path / "target", "newest")  # the new one was removed by its owner since
+    assert whole(tmp_path / "target") == "newest" and names(tmp_path) == ["target"]
+
+
 # races ---------------------------------------------------------------------------------------------------------------
 
 def at_once(count: int, work) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyterrier_taskarith.cli._development import add_topic_field
 from pyterrier_taskarith.cli._models import Commands, check_matplotlib
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--qrels", metavar="FILE", required=True, help="judgements: qid, 0, docno, label")
     parser.add_argument("--topics", metavar="FILE", help="the queries that were asked; one of them that a run lacks "
                                                          "counts as 0, and others do not count")
+    add_topic_field(parser)
     parser.add_argument("--measures", metavar="LIST", default=MEASURES,
                         help=f"by ir_measures' names or trec_eval's, between commas; {MEASURES} if left out. The "
                              "conclusion is about the first")
@@ -66,7 +68,7 @@ def run(given: argparse.Namespace) -> None:
     from pyterrier_taskarith.evaluation import compare
 
     qrels = read_qrels(given.qrels)
-    topics = read_topics(given.topics) if given.topics else None
+    topics = read_topics(given.topics, given.topic_field) if given.topics else None
     names = [name for name, _ in files]
     comparison = compare([(name, read_run(path)) for name, path in files], qrels,
                          [measure.strip() for measure in _COMMA.split(given.measures)], topics=topics,

@@ -45,6 +45,7 @@ def add_development(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--run", dest="run_file", metavar="FILE", help="a first stage's run in TREC's format (.gz too)")
     data.add_argument("--qrels", metavar="FILE", help="judgements: qid, 0, docno, label")
     data.add_argument("--topics", metavar="FILE", help="lines of qid TAB query, TREC's topics, or BEIR's queries.jsonl")
+    add_topic_field(data)
     data.add_argument("--docs", metavar="FILE", help="JSON lines with docno (or _id), title and text; not read "
                                                            "into memory, however many")
 
@@ -58,6 +59,13 @@ def check_development(given: argparse.Namespace) -> None:
         given.parser.error(f"--{files[0]} goes with --run, and without --collection")
     if given.development and not given.collection:
         given.parser.error("--development goes with --collection")
+
+
+def add_topic_field(parser: "argparse._ActionsContainer") -> None:
+    """Adds the option that chooses among the fields of XML topics."""
+    parser.add_argument("--topic-field", metavar="TAG", action="append", default=[], help="of TREC's XML topics, a tag "
+                        "whose text is the query, such as summary; may be given several times. If left out: query, "
+                        "title, disease and gene, summary, question or description, the first that there is")
 
 
 def development_of(given: argparse.Namespace) -> TuningData:
@@ -79,7 +87,7 @@ def development_of(given: argparse.Namespace) -> TuningData:
 
     run = read_run(given.run_file)
     if given.collection is None:
-        topics, qrels = read_topics(given.topics), read_qrels(given.qrels)
+        topics, qrels = read_topics(given.topics, given.topic_field), read_qrels(given.qrels)
         documents: TextSource = StoredTexts(given.docs)
         check_judged(qrels, Path(given.qrels), documents)
         name = f"queries of {given.topics} with judgements in {given.qrels}"

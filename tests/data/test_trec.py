@@ -31,6 +31,47 @@ def test_what_pandas_would_lose_is_kept(tmp_path):
     assert qrels.values.tolist() == [["q1", "NA", 1], ["null", "01", -2]]
 
 
+MEDICINE = ("<topics><topic number='7'><disease>Melanoma</disease><gene>BRAF (V600E)</gene>"
+            "<demographic>64-year-old</demographic></topic></topics>")
+COVID = "<topics><topic number='7'><query>masks</query><question>do masks help?</question></topic></topics>"
+#: As TREC's tracks write them: text, fields, and the query.
+XML_TOPICS = [
+    ("<topics task='ct'><topic number='7'>\n A 45-year-old man\n with fever. </topic></topics>", (),
+     "A 45-year-old man with fever."),
+    (MEDICINE, (), "Melanoma BRAF (V600E)"),
+    (MEDICINE, ("disease", "demographic"), "Melanoma 64-year-old"),
+    ("<topics><topic number='7' type='test'><description>long</description>"
+     "<summary>A <b>short</b> one &amp; more</summary></topic></topics>", (), "A short one & more"),
+    (COVID, (), "masks"),
+    (COVID, ("question",), "do masks help?"),
+    ("<t:topics xmlns:t='http://x'><t:topic id='7'><t:Title><![CDATA[a < b]]></t:Title></t:topic></t:topics>", (),
+     "a < b"),
+    ("<topics><topic><num>Number: 7</num><title>cells</title><narr>n</narr></topic></topics>", (), "cells"),
+    ("<?xml version='1.0'?>\n<!-- c --><topics><topic number='7'><!-- c --><title>cells</title></topic></topics>", (),
+     "cells"),
+    ("<xml><top><num> 7 </num><title> t </title><desc> d </desc></top></xml>", ("title", "desc"), "t d"),
+]
+
+
+@pytest.mark.parametrize(("text", "fields", "query"), XML_TOPICS)
+def test_xml_topics_of_any_track_are_read(tmp_path, text, fields, query):
+    assert read_topics(written(tmp_path / "topics.xml", text), fields).values.tolist() == [["7", query]]
+
+
+def test_xml_topics_are_those_that_pyterrier_reads(tmp_path):
+    import pyterrier as pt
+
+    path = written(tmp_path / "topics.xml", "<topics>" + "".join(
+        f'<topic number="{number}"><query>what is {number}?</query></topic>' for number in range(5)) + "</topics>")
+    theirs = pt.io.read_topics(str(path), "trecxml", tags=["query"], tokenise=False)
+    assert read_topics(path).values.tolist() == theirs[["qid", "query"]].values.tolist()
+
+
+def test_fields_are_for_xml_alone(tmp_path):
+    with pytest.raises(ValueError, match="the fields title in TREC's XML alone"):
+        read_topics(written(tmp_path / "topics.tsv", "q1\ta\n"), ["title"])
+
+
 @pytest.mark.parametrize("text, message", [
     ("", "is empty"),
     ("\n \n", "is empty"),
@@ -95,6 +136,11 @@ def test_topics_are_read_in_four_forms(tmp_path, name):
     ("<top>\n<num> 1\n<title> a\n</top>\n<top>\n<num> 1\n<title> b\n</top>\n", "topics: the qid '1' occurs twice"),
     ("<topics><topic number='1'>", "topics: not TREC topics"),
     ("<html></html>", "holds no topics"),
+    ("q1\ta\nq2\t \n", "line 2: the topic 'q2' has an empty query"),
+    ('{"_id": "1", "text": ""}\n', "line 1: the topic '1' has an empty query"),
+    ("<topics><topic number='1'><query> </query><note>x</note></topic></topics>",
+     "the topic '1' has no query: its tags are query, note, and none of them is .*--topic-field"),
+    ("<topics><topic><query>a</query></topic></topics>", "a topic has no number .with the tags query"),
     ('{"id": 1}\n', "line 1: '_id' must be a name"),
 ])
 def test_faulty_topics_are_named_with_their_line(tmp_path, text, message):
