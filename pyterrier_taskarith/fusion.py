@@ -8,6 +8,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith._identity import Configured
+from pyterrier_taskarith.data import check_columns
 from pyterrier_taskarith.errors import DataError, TaskArithError, WrongTypeError
 
 
@@ -66,6 +67,7 @@ class MinMax(Configured):
         Raises:
             pt.validate.InputValidationError: If a column is missing.
         """
+        check_columns("the frame", inp)
         pt.validate.result_frame(inp, extra_columns=["score"], context=self)
         return with_scores(inp, minmax(inp["qid"], inp["score"]) if len(inp) else [])
 
@@ -123,6 +125,7 @@ class Mix(Configured):
             pt.validate.InputValidationError: If a column is missing.
             DataError: If the incoming frame repeats a (qid, docno), or the re-ranker drops or adds rows.
         """
+        check_columns("the frame", inp)
         with pt.validate.any(inp, context=self) as form:
             for columns in pt.inspect.transformer_inputs(self.reranker, strict=False) or [[]]:
                 form.result_frame(["score", *(name for name in columns if name not in ("qid", "docno", "score"))])

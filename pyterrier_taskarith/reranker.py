@@ -22,7 +22,7 @@ from pyterrier_taskarith._options import (
 )
 from pyterrier_taskarith.arithmetic import Merge, MergePlan, TaskVector, WeightSetting, make_plan
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.data import TextLoader, load_texts, portions, strings
+from pyterrier_taskarith.data import TextLoader, check_columns, load_texts, portions, strings
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import LoadedModel, Residence, explain, shared_model
@@ -207,6 +207,7 @@ class TaskArithReranker(Configured):
             DataError: If a text or query is not a string or cannot be loaded (with the docnos).
             MergeError, CheckpointError, ScorerError: If the models do not fit each other or the scorer.
         """
+        check_columns("the frame", inp)
         pt.validate.result_frame(inp, extra_columns=self.columns[2:], context=self)
         if not len(inp):
             return with_scores(inp, [])

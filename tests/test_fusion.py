@@ -13,7 +13,8 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_taskarith import MinMax, Mix
+from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, compare
+from pyterrier_taskarith.errors import DataError
 
 
 class Scores(pt.Transformer):
@@ -256,3 +257,18 @@ class TestMinMaxConforms(pt.testing.transformer_test_class(MinMax)):
 
 class TestMixConforms(pt.testing.transformer_test_class(lambda: Mix(Scores({})))):
     pass
+
+
+@pytest.mark.parametrize("column", ["docno", "score", "text"])
+def test_a_column_that_comes_twice_is_named(column):
+    frame = pd.DataFrame({"qid": ["1"], "query": ["a"], "docno": ["d"], "text": ["t"], "score": [1.0]})
+    frame = pd.concat([frame, frame[[column]]], axis=1)
+    qrels = pd.DataFrame([["1", "d", 1]], columns=["qid", "docno", "label"])
+    again = pd.concat([qrels, qrels[["label"]]], axis=1)
+    for act in (lambda: MinMax()(frame), lambda: Mix(MinMax(), 0.5)(frame),
+                lambda: TaskArithReranker("ranker", vectors={})(frame),
+                lambda: compare([("a", frame), ("b", frame)], qrels, ["nDCG"])):
+        with pytest.raises(DataError, match=f"the column '{column}' more than once"):
+            act()
+    with pytest.raises(DataError, match="qrels has the column 'label' more than once"):
+        compare([("a", frame.iloc[:, :5]), ("b", frame.iloc[:, :5])], again, ["nDCG"])

@@ -5,6 +5,7 @@ from pyterrier_taskarith.data._formats import read_qrels, read_run, read_topics,
 from pyterrier_taskarith.data._frames import (
     TextLoader,
     as_numbers,
+    check_columns,
     checked_qrels,
     checked_run,
     checked_topics,
@@ -19,7 +20,7 @@ from pyterrier_taskarith.data._irds import IrdsTexts
 from pyterrier_taskarith.data._stored_texts import StoredTexts
 from pyterrier_taskarith.data._texts import Texts, TextSource
 
-__all__ = ["Collection", "IrdsTexts", "StoredTexts", "TextLoader", "TextSource", "Texts", "as_numbers", "check_judged",
-           "checked_qrels", "checked_run", "checked_topics", "first_few", "load_texts", "open_dataset", "portions",
-           "query_texts", "read_collection", "read_qrels", "read_run", "read_topics", "require_values",
+__all__ = ["Collection", "IrdsTexts", "StoredTexts", "TextLoader", "TextSource", "Texts", "as_numbers", "check_columns",
+           "check_judged", "checked_qrels", "checked_run", "checked_topics", "first_few", "load_texts", "open_dataset",
+           "portions", "query_texts", "read_collection", "read_qrels", "read_run", "read_topics", "require_values",
            "split_of", "strings", "with_queries"]

@@ -99,6 +99,7 @@ def first_few(values: Iterable[str]) -> str:
 def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
     if not isinstance(frame, pd.DataFrame):
         raise WrongTypeError(f"{what} is a {type(frame).__name__}: a DataFrame with columns {list(columns)} is needed")
+    check_columns(what, frame)
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{what} lacks column {first_few(missing)}: it has {list(frame.columns)}")
 
@@ -131,6 +132,18 @@ def _reject_repeats(what: str, frame: pd.DataFrame, key: Sequence[str], remedy: 
 TextLoader = Callable[[pd.DataFrame], pd.DataFrame]
 #: Rows at least whose texts are in memory at once; enough for batches of like length.
 PORTION = 4096
+
+
+def check_columns(what: str, frame: pd.DataFrame) -> None:
+    """Refuses a frame that has a column twice, of which pandas would give both.
+
+    Raises:
+        DataError: If it has; the columns are named.
+    """
+    twice = sorted(set(map(str, frame.columns[frame.columns.duplicated()])))
+    if twice:
+        raise DataError(f"{what} has the column{'s' * (len(twice) > 1)} {', '.join(map(repr, twice))} more than once; "
+                        "rename or drop all but one")
 
 
 def strings(frame: pd.DataFrame, column: str) -> list[str]:

@@ -214,10 +214,11 @@ def read_first_token_only(module: Any) -> bool:
     The part of the layer gets its inputs for that token alone. Parameters and their names stay as they are.
 
     Returns:
-        Whether the model type is known.
+        Whether the model type is known and the model has layers.
     """
     part = family_of(module.config.model_type).first_token_from
-    if part:
+    if part and module.config.num_hidden_layers:
         cut = module.base_model.get_submodule(part.format(module.config.num_hidden_layers - 1))
         cut.register_forward_pre_hook(lambda _, inputs: tuple(states[:, :1] for states in inputs))
-    return bool(part)
+        return True
+    return False
