@@ -202,7 +202,9 @@ def read_topics(path: str | Path, fields: Sequence[str] = ()) -> pd.DataFrame:
     start = first.text.lstrip() if first else ""
     if start.startswith("<"):
         try:
-            if fields or b"<top>" not in path.read_bytes()[:4096].lower():
+            with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
+                classic = b"<top>" in file.read(2**20).lower()
+            if fields or not classic:
                 for qid, query in _xml_topics(path, fields):
                     add(qid, query, str(path))
             else:
@@ -236,20 +238,22 @@ def _xml_topics(path: Path, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
         root = ElementTree.parse(file).getroot()
     for topic in (part for part in root.iter() if _tag(part) in ("topic", "top")):
         texts: dict[str, str] = {}
-        for part in topic:
-            texts[_tag(part)] = " ".join("".join(part.itertext()).split())
+        for part in topic:  # a tag may come several times
+            texts[_tag(part)] = " ".join([*texts.get(_tag(part), "").split(), *"".join(part.itertext()).split()])
         numbers = [*(topic.get(key, "") for key in _NUMBERS), *(texts.get(key, "") for key in _NUMBERS)]
         qid = next((number.removeprefix("Number:").strip() for number in numbers if number), "")
         if not qid:
             raise DataError(f"{path}: a topic has no number (with the tags {', '.join(texts) or 'none'}).")
-        chosen = tuple(fields) or next((tags for tags in _QUERIES if texts.get(tags[0])), ())
+        wanted = [field.lower() for field in fields]
+        chosen = wanted or next((tags for tags in _QUERIES if texts.get(tags[0])), ())
         query = " ".join(filter(None, (texts.get(tag, "") for tag in chosen)))
-        if not query and not fields:
-            query = " ".join((topic.text or "").split())
-        if not query:
-            raise DataError(f"{path}: the topic {qid!r} has no query: its tags are {', '.join(texts) or 'none'}, and "
-                            f"{' and '.join(fields) or 'none of them'} is no text to search with. Choose among them: "
-                            "--topic-field on the command line, fields= in Python.")
+        if not chosen and (topic.text or "").strip():  # the topic's own text, with what is marked up in it
+            query = " ".join("".join(topic.itertext()).split())
+        lacking = [tag for tag in wanted if not texts.get(tag)]
+        if lacking or not query:
+            raise DataError(f"{path}: the topic {qid!r} has no {' and no '.join(lacking) or 'query'}: its tags are "
+                            f"{', '.join(texts) or 'none'}. Choose among them with --topic-field on the command line, "
+                            "fields= in Python.")
         yield qid, query
 
 

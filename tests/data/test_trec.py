@@ -49,6 +49,10 @@ XML_TOPICS = [
     ("<topics><topic><num>Number: 7</num><title>cells</title><narr>n</narr></topic></topics>", (), "cells"),
     ("<?xml version='1.0'?>\n<!-- c --><topics><topic number='7'><!-- c --><title>cells</title></topic></topics>", (),
      "cells"),
+    ("<topics><topic number='7'>A man with <b>fever</b> and cough</topic></topics>", (), "A man with fever and cough"),
+    ("<topics><topic number='7'><disease>d</disease><gene>BRAF</gene><gene>KRAS</gene></topic></topics>", (),
+     "d BRAF KRAS"),
+    (COVID, ("Question",), "do masks help?"),
     ("<xml><top><num> 7 </num><title> t </title><desc> d </desc></top></xml>", ("title", "desc"), "t d"),
 ]
 
@@ -65,6 +69,11 @@ def test_xml_topics_are_those_that_pyterrier_reads(tmp_path):
         f'<topic number="{number}"><query>what is {number}?</query></topic>' for number in range(5)) + "</topics>")
     theirs = pt.io.read_topics(str(path), "trecxml", tags=["query"], tokenise=False)
     assert read_topics(path).values.tolist() == theirs[["qid", "query"]].values.tolist()
+
+
+def test_a_field_that_a_topic_lacks_is_named(tmp_path):
+    with pytest.raises(ValueError, match="the topic '7' has no descr: its tags are query, question"):
+        read_topics(written(tmp_path / "topics.xml", COVID), ["query", "descr"])
 
 
 def test_fields_are_for_xml_alone(tmp_path):
@@ -139,7 +148,7 @@ def test_topics_are_read_in_four_forms(tmp_path, name):
     ("q1\ta\nq2\t \n", "line 2: the topic 'q2' has an empty query"),
     ('{"_id": "1", "text": ""}\n', "line 1: the topic '1' has an empty query"),
     ("<topics><topic number='1'><query> </query><note>x</note></topic></topics>",
-     "the topic '1' has no query: its tags are query, note, and none of them is .*--topic-field"),
+     "the topic '1' has no query: its tags are query, note. .*--topic-field"),
     ("<topics><topic><query>a</query></topic></topics>", "a topic has no number .with the tags query"),
     ('{"id": 1}\n', "line 1: '_id' must be a name"),
 ])
