@@ -245,7 +245,7 @@ def _xml_topics(path: Path, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not qid:
             raise DataError(f"{path}: a topic has no number (with the tags {', '.join(texts) or 'none'}).")
         wanted = [field.lower() for field in fields]
-        chosen = wanted or next((tags for tags in _QUERIES if texts.get(tags[0])), ())
+        chosen = wanted or next((list(tags) for tags in _QUERIES if texts.get(tags[0])), [])
         query = " ".join(filter(None, (texts.get(tag, "") for tag in chosen)))
         if not chosen and (topic.text or "").strip():  # the topic's own text, with what is marked up in it
             query = " ".join("".join(topic.itertext()).split())
