@@ -1,5 +1,8 @@
 """Errors that a user can correct, one class for each part of the package: each says what is wrong and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TaskArithError(ValueError):
     """The base of all errors of this package: an argument, a file or a frame cannot be used as it is."""
@@ -35,3 +38,29 @@ class SetupError(TaskArithError, RuntimeError):
 
 class MissingPackageError(TaskArithError, ImportError):
     """An optional package is not installed: the message says how to install it."""
+
+
+@contextmanager
+def library_errors(words: str, kind: type[TaskArithError] = CheckpointError) -> Iterator[None]:
+    """Turns whatever a library raises for a damaged file into an error that names the file.
+
+    transformers, tokenizers, sentencepiece and PEFT have no common error; a panic of tokenizers is not an Exception.
+
+    Args:
+        words: The start of the message, which names the file and what it was to be.
+        kind: The class to raise.
+    """
+    try:
+        yield
+    except TaskArithError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        said = " ".join(str(error).split())
+        raise kind(f"{words} ({type(error).__name__}{': ' if said else ''}{said[:300]})") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

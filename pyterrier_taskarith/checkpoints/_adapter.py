@@ -16,7 +16,7 @@ from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig, read_
 from pyterrier_taskarith.checkpoints._config import adapted_config
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._readers import WeightFile
-from pyterrier_taskarith.errors import CheckpointError, MissingPackageError
+from pyterrier_taskarith.errors import CheckpointError, MissingPackageError, library_errors
 from pyterrier_taskarith.families import canonical, family_of, is_head, ties_embeddings
 
 _A, _B = "lora_A.weight", "lora_B.weight"
@@ -262,16 +262,14 @@ def _merge_with_peft(base: list[WeightFile], adapter: WeightFile, about: Adapter
             file, stored = held.get(canonical(name, family, tied), (None, ""))
             if file is not None and file.shapes()[stored] == tuple(parameter.shape):
                 parameter.copy_(file.tensor(stored))
-        try:
+        with library_errors(f"{adapter.path}: PEFT cannot merge it with {about.path.name} into the base model "
+                            f"{about.base!r}"):
             adapted = get_peft_model(model, PeftConfig.from_pretrained(str(about.path.parent)))
             read: Any = set_peft_model_state_dict(adapted, {name: adapter.tensor(name) for name in adapter.shapes()})
             lost = [*read.unexpected_keys, *(name for name in read.missing_keys if "lora_" in name)]
             if lost:
                 raise ValueError(f"{len(lost)} entries are missing or unknown: {', '.join(lost[:5])}")
             merged = adapted.merge_and_unload().state_dict()
-        except Exception as error:  # PEFT has no error of its own
-            raise CheckpointError(f"{adapter.path}: PEFT cannot merge it with {about.path.name} into the base model "
-                                  f"{about.base!r} ({' '.join(str(error).split())[:300]})") from error
     found = {canonical(name, family, tied): value for name, value in merged.items()}
     absent = sorted(others.keys() - found.keys())
     if absent:
@@ -284,7 +282,8 @@ def _built(config: dict[str, Any], about: AdapterConfig, modules: set[str]) -> t
     """Returns a model of the class that has all modules that the adapter changes, on the CPU in float32."""
     import transformers
 
-    known = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    with library_errors(f"{about.base!r}: transformers cannot build the configuration from its config.json"):
+        known = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
     names = [_CLASSES[about.task_type]] if about.task_type in _CLASSES else [
         "AutoModel", "AutoModelForMaskedLM", *list(_CLASSES.values())[1:]]
     for name in names:

@@ -17,7 +17,7 @@ from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._locate import Located, locate
 from pyterrier_taskarith.checkpoints._readers import WeightFile, check_plain, open_file, open_weights
 from pyterrier_taskarith.checkpoints._vocabulary import has_vocabulary, read_vocabulary
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, library_errors
 from pyterrier_taskarith.families import canonical, family_of, own_output, ties_embeddings
 
 #: Bytes of mapped pages after which a pass over a checkpoint unmaps them.
@@ -262,11 +262,8 @@ class Checkpoint:
         from transformers import AutoTokenizer
 
         folder = self.tokenizer_folder
-        try:
+        with library_errors(f"{self.source} has no tokenizer that transformers can load from {folder}"):
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # transformers and tokenizers have no common error for damaged files
-            raise CheckpointError(f"{self.source} has no tokenizer that transformers can load from {folder} "
-                                  f"({error})") from error
         names = found.vocab_files_names.values()
         if names and not any((folder / name).is_file() for name in names):
             # transformers 5 makes up an empty tokenizer then.

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, first_line
 
 #: The longest header that the safetensors library takes, in bytes.
 MOST_HEADER = 100_000_000
@@ -114,8 +114,3 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         name.encode("utf-8")  # half a surrogate pair is JSON, but not text
         found[name] = value
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, or its type where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,11 +16,10 @@ from pyterrier_taskarith.checkpoints._header import (
     MOST_HEADER,
     Header,
     TensorLocation,
-    first_line,
     read_header,
     unique,
 )
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, first_line
 
 #: How the name of the index of a sharded model ends.
 INDEX = ".index.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, library_errors
 from pyterrier_taskarith.families import FAMILIES
 
 #: A different vocabulary, not an extended one, if less than this share of the smaller one is found in the other.
@@ -40,13 +40,12 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
     for name, read in _READERS.items():
         path = folder / name
         if path.is_file():
-            try:
+            with library_errors(f"{path} cannot be read as a vocabulary"):
                 vocabulary = dict(read(path))
-                path = folder / "added_tokens.json"
-                if path.is_file():
-                    vocabulary.update(_json(path))
-            except Exception as error:  # the readers are three libraries, each with errors of its own
-                raise CheckpointError(f"{path} cannot be read as a vocabulary ({error})") from error
+            added = folder / "added_tokens.json"
+            if added.is_file():
+                with library_errors(f"{added} cannot be read as a vocabulary"):
+                    vocabulary.update(_json(added))
             return vocabulary
     return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyterrier_taskarith.arithmetic import CheckpointDifference, MergePlan
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import CheckpointError
+from pyterrier_taskarith.errors import CheckpointError, library_errors
 from pyterrier_taskarith.scorers._scorer import Scorer
 from pyterrier_taskarith.tables import Cell, Table
 
@@ -76,7 +76,8 @@ def _read(checkpoint: Checkpoint) -> Read:
 def _config(checkpoint: Checkpoint) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(checkpoint.config_file.parent)
+    with library_errors(f"{checkpoint.config_file}: transformers cannot build the configuration from it"):
+        return AutoConfig.from_pretrained(checkpoint.config_file.parent)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Read:

@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from pyterrier_taskarith.arithmetic import stream
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.errors import ScorerError, library_errors
 from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 from pyterrier_taskarith.scorers._scorer import ScorerOptions
 
@@ -31,7 +31,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
     """
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
-    with _building(checkpoint, "configuration"):
+    with library_errors(f"{checkpoint.config_file}: transformers cannot build the configuration from it", ScorerError):
         config = AutoConfig.from_pretrained(checkpoint.config_file.parent)
         if checkpoint.base:  # an adapter may change the labels and the size of the vocabulary
             config.update({key: value for key, value in checkpoint.config.items()
@@ -77,7 +77,8 @@ def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, 
     """
     family, tied = family_of(str(checkpoint.config["model_type"])), ties_embeddings(checkpoint.config)
     names: dict[str, str] = {}
-    with _building(checkpoint, module_class.__name__), torch.device("meta"):
+    words = f"{checkpoint.config_file}: transformers cannot build the {module_class.__name__} from it"
+    with library_errors(words, ScorerError), torch.device("meta"):
         module = module_class(config)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         held = canonical(name, family, tied)
@@ -88,16 +89,6 @@ def _names(module_class: Any, config: Any, checkpoint: Checkpoint) -> dict[str, 
             raise ScorerError(f"{checkpoint.source}: {held} is {found} in the files, but {stated} by "
                               f"{checkpoint.config_file}; one of the two is of another model")
     return names
-
-
-@contextmanager
-def _building(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turns whatever transformers raises for a bad configuration into an error that names the file."""
-    try:
-        yield
-    except Exception as error:  # each class checks its configuration in its own way
-        raise ScorerError(f"{checkpoint.config_file}: transformers cannot build the {what} from it "
-                          f"({type(error).__name__}: {error})") from error
 
 
 def _placeholders(checkpoint: Checkpoint, names: Mapping[str, str], dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -80,7 +80,10 @@ def test_damaged_added_tokens_are_named_and_not_the_vocabulary_beside_them(bert,
         _ = Checkpoint(folder).vocabulary
 
 
-@pytest.mark.parametrize(("name", "content"), [("tokenizer_config.json", "[]"), ("tokenizer.json", '{"model": {}}')])
+@pytest.mark.parametrize(("name", "content"), [
+    ("tokenizer_config.json", "[]"), ("tokenizer.json", '{"model": {}}'),
+    # The tokenizers library panics, and a panic is not an Exception.
+    ("tokenizer.json", '{"model": {"type": "Unigram", "vocab": []}, "normalizer": {"type": "Precompiled"}}')])
 def test_a_tokenizer_that_transformers_cannot_load_is_named_with_its_folder(bert, tmp_path, name, content):
     folder = copied(bert.ranker, tmp_path / "copy")
     (folder / name).write_text(content)
@@ -96,6 +99,7 @@ def test_a_folder_without_tokenizer_has_no_vocabulary(bert, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content"), [("tokenizer.json", "{"), ("tokenizer.json", '{"model": {}}'),
+                                               ("tokenizer.json", '{"normalizer": {"type": "Precompiled"}}'),
                                                ("vocab.txt", b"\xff\xfe\x00"), ("spiece.model", "no model")])
 def test_a_damaged_tokenizer_file_is_named(tmp_path, name, content):
     path = tmp_path / name

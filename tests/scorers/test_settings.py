@@ -13,7 +13,7 @@ from tests.scorers.settings import KINDS, changed, changes, our_scores, outcome,
 #: What may become of a folder with one setting changed.
 FINE = {"followed", "unchanged", "refused", "reference fails"}
 #: Examples of each kind of folder; benchmarks/settings.py tries all.
-EXAMPLES, MANY = 5, 60
+EXAMPLES = 5
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,14 @@ def made(tmp_path_factory):
     return make
 
 
-def check(name, made, tmp_path_factory, examples):
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_changed_setting_is_followed_or_refused(name, made, tmp_path_factory):
     folder, plain, every = made(name)
     assert abs(our_scores(folder, *pairs()) - plain).max() < 1e-5
     counts = collections.Counter()
 
-    @settings(max_examples=examples, deadline=None, derandomize=True, database=None,
+    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(every))
     def follows_or_refuses(change):
@@ -45,17 +47,4 @@ def check(name, made, tmp_path_factory, examples):
     finally:
         logging.disable(logging.NOTSET)
     print(f"{name}: {dict(counts)}")
-    assert counts.total() >= min(examples, len(every)) / 2
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.filterwarnings("ignore")
-def test_a_changed_setting_is_followed_or_refused(name, made, tmp_path_factory):
-    check(name, made, tmp_path_factory, EXAMPLES)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.filterwarnings("ignore")
-def test_many_changed_settings_are_followed_or_refused(name, made, tmp_path_factory):
-    check(name, made, tmp_path_factory, MANY)
+    assert counts.total() >= EXAMPLES / 2
