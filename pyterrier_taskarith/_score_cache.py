@@ -1,10 +1,16 @@
 """Scores kept on disk between processes."""
 
 import glob
+import hashlib
+import logging
+import os
 import sqlite3
+import struct
+import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +19,9 @@ from pyterrier_taskarith.errors import CacheError
 #: The one file in a cache's folder.
 FILE = "scores.sqlite3"
 #: The id of the program that a file belongs to ("TskA"), and of the format of its tables.
-APPLICATION, FORMAT = 0x54736B41, 1
-#: Seconds to wait while another process writes.
-PATIENCE = 60
+APPLICATION, FORMAT = 0x54736B41, 2
+#: Seconds to wait while another process writes, and after which the wait is told.
+PATIENCE, SILENCE = 60, 5
 #: Seconds after which the time of last use is written again, so that reading seldom writes.
 USED_EVERY = 60
 #: Pairs of one query to SQLite, which takes 999 values at most before version 3.32.
@@ -25,7 +31,7 @@ _TABLES = (
     # AUTOINCREMENT: a number that was cleared is never another setting's.
     "CREATE TABLE settings (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, ranker TEXT NOT NULL, "
     "weights TEXT NOT NULL, scorer TEXT NOT NULL, used REAL NOT NULL)",
-    "CREATE TABLE scores (setting INTEGER NOT NULL, pair BLOB NOT NULL, score REAL NOT NULL, "
+    "CREATE TABLE scores (setting INTEGER NOT NULL, pair BLOB NOT NULL, score BLOB NOT NULL, "
     "PRIMARY KEY (setting, pair)) WITHOUT ROWID",
 )
 
@@ -41,6 +47,8 @@ _REASONS = {
     sqlite3.SQLITE_BUSY: f"another process has kept the file locked for {PATIENCE} s; is it stopped?",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write; SQLite needs a local disk, not a network folder",
 }
+
+logger = logging.getLogger("pyterrier_taskarith")
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ class ScoreCache:
     score; these keys are hashes of everything a score depends on.
 
     Scores are written in one transaction a call: a process that is killed leaves all of a call's scores or none. The
-    file is SQLite's with a write-ahead log, which does not work in a folder shared over a network.
+    file is SQLite's with a write-ahead log, which does not work in a folder shared over a network. Each score has a
+    checksum: one that was altered on the disk is dropped, told and computed again.
     """
 
     def __init__(self, folder: str | Path, name: str = FILE) -> None:
@@ -115,9 +124,12 @@ class ScoreCache:
     def _connect(self) -> Iterator[sqlite3.Connection]:
         # A connection a call: connections cross neither threads nor forks. Writers queue from their first word on.
         connection = None
+        told = threading.Timer(SILENCE, logger.warning, (
+            "%s: waiting for the file; has another process locked it? (up to %s s)", self.path, PATIENCE))
+        told.daemon = True
+        told.start()
         try:
-            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level="IMMEDIATE")
-            connection.execute("PRAGMA synchronous=NORMAL")
+            connection = self._opened()
             if _marks(connection) != (APPLICATION, FORMAT):  # new, or removed while we were running
                 self._make(connection)
             yield connection
@@ -125,8 +137,21 @@ class ScoreCache:
             reason = _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "SQLite cannot use the file")
             raise CacheError(f"{self.path}: {reason} ({error})") from error
         finally:
+            told.cancel()
             if connection is not None:
                 connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Opens the file; one in a folder that cannot be written to, without its log."""
+        try:
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level="IMMEDIATE")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            _marks(connection)
+            return connection
+        except sqlite3.OperationalError:
+            if os.access(self.path.parent, os.W_OK) or not os.access(self.path, os.R_OK):
+                raise
+            return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
 
     def _make(self, connection: sqlite3.Connection) -> None:
         """Makes the tables where the file holds nothing.
@@ -159,13 +184,14 @@ class ScoreCache:
             # Another process is using the file already: the cache works without the log, more slowly.
 
     def get(self, setting: CachedSetting, pairs: Sequence[bytes]) -> dict[bytes, float]:
-        """Returns the stored scores of pairs.
+        """Returns the stored scores of pairs; those whose checksum fails are left out, and told.
 
         Args:
             setting: What they were scored with; only its key is used.
             pairs: Keys of query and text.
         """
         found: dict[bytes, float] = {}
+        damaged = 0
         with self._connect() as connection:
             row = connection.execute("SELECT number FROM settings WHERE key = ?", (setting.key,)).fetchone()
             if row is None:
@@ -174,10 +200,19 @@ class ScoreCache:
             for start in range(0, len(ordered), AT_ONCE):
                 part = ordered[start:start + AT_ONCE]
                 marks = ",".join("?" * len(part))
-                found.update(connection.execute(
-                    f"SELECT pair, score FROM scores WHERE setting = ? AND pair IN ({marks})", (row[0], *part)))
+                rows = connection.execute(
+                    f"SELECT pair, score FROM scores WHERE setting = ? AND pair IN ({marks})", (row[0], *part))
+                for pair, sealed in rows:
+                    score = _opened(setting.key, pair, sealed)
+                    if score is None:
+                        damaged += 1
+                    else:
+                        found[pair] = score
+            if damaged:
+                warnings.warn(f"{self.path}: {damaged} kept scores were damaged on the disk; they are computed again",
+                              stacklevel=2)
             if found and time.monotonic() - self._used.get(setting.key, -USED_EVERY) >= USED_EVERY:
-                with connection:
+                with suppress(sqlite3.OperationalError), connection:  # a cache that can only be read
                     connection.execute("UPDATE settings SET used = ? WHERE number = ?", (time.time(), row[0]))
                 self._used[setting.key] = time.monotonic()
         return found
@@ -200,7 +235,7 @@ class ScoreCache:
                 (setting.key, setting.ranker, setting.weights, setting.scorer, time.time()))
             number, = connection.execute("SELECT number FROM settings WHERE key = ?", (setting.key,)).fetchone()
             connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                                   ((number, pair, score) for pair, score in sorted(scores)))
+                                   ((number, pair, _sealed(setting.key, pair, score)) for pair, score in sorted(scores)))
         self._used[setting.key] = time.monotonic()
 
     def entries(self) -> list[CachedScores]:
@@ -252,6 +287,20 @@ class ScoreCache:
     def __len__(self) -> int:
         with self._connect() as connection:
             return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
+
+
+def _sealed(key: bytes, pair: bytes, score: float) -> bytes:
+    """Returns a score with a checksum of it, its pair and its setting."""
+    packed = struct.pack("<d", score)
+    return packed + hashlib.blake2b(key + pair + packed, digest_size=8).digest()
+
+
+def _opened(key: bytes, pair: object, sealed: object) -> float | None:
+    """Returns the score, or None where score, pair or setting were altered."""
+    if not isinstance(pair, bytes) or not isinstance(sealed, bytes) or len(sealed) != 16:
+        return None
+    score: float = struct.unpack("<d", sealed[:8])[0]
+    return score if _sealed(key, pair, score) == sealed else None
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:

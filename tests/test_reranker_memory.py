@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import pyterrier_taskarith
 from pyterrier_taskarith import Mix, TaskArithReranker, TaskVector
-from pyterrier_taskarith._score_cache import ScoreCache
+from pyterrier_taskarith._score_cache import CacheError, ScoreCache
 from pyterrier_taskarith.scorers import _loaded
 from testing import Triple, bert_triple, lora_adapter, t5_triple
 from tests.reranking import assert_scores_agree, frame, reference, reranker
@@ -168,6 +168,20 @@ def test_cached_scores_are_the_same_and_are_not_computed_again(triple, tmp_path)
     assert scored(again) == 0 and len(ScoreCache(tmp_path / "scores")) == 18
     again.transform(frame(4, 6))
     assert scored(again) == 6 and len(ScoreCache(tmp_path / "scores")) == 24
+
+
+def test_a_cache_that_fails_during_the_work_is_told_and_does_not_end_it(triple, tmp_path, monkeypatch):
+    plain = reranker(triple, alpha=0.7).transform(frame())["score"]
+    r = reranker(triple, alpha=0.7, cache=tmp_path / "scores")
+
+    def full(*_: object) -> None:
+        raise CacheError("scores.sqlite3: the disk is full")
+
+    monkeypatch.setattr(ScoreCache, "put", full)
+    with pytest.warns(UserWarning, match="the disk is full. The scoring goes on; no score is written there any more"):
+        found = r.transform(frame())["score"]
+    np.testing.assert_array_equal(found, plain)
+    assert len(ScoreCache(tmp_path / "scores")) == 0
 
 
 def test_the_cache_is_not_fooled(own, tmp_path):

@@ -5,12 +5,13 @@ import hashlib
 import json
 import sys
 import threading
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyterrier as pt
@@ -28,13 +29,14 @@ from pyterrier_taskarith.arithmetic import (
     make_plan,
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import ScorerError, WrongTypeError
+from pyterrier_taskarith.errors import CacheError, ScorerError, WrongTypeError
 from pyterrier_taskarith.families import differing, meaning
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._residence import choose_residence
 from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
 
+T = TypeVar("T")
 #: Bytes of scores that are kept in memory, some 160,000.
 MEMO_BYTES = 48 * 2**20
 #: Bytes at the start of a key that stand for the setting; the others stand for query and text.
@@ -79,6 +81,7 @@ class LoadedModel:
         self.dtype = dtype
         # First: a folder that cannot be written to should not cost the loading of a model.
         self._cache = ScoreCache(cache) if cache is not None else None
+        self._failed: set[str] = set()
         self.plan: MergePlan = make_plan(ranker, vectors)
         self.plan.check_alphas(alphas)
         torch_device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -113,7 +116,7 @@ class LoadedModel:
             missing = {key: index for index, key in enumerate(keys) if key not in known}
             if self._cache is not None and missing:
                 cached = self._in_words(setting, next(iter(missing))[:HEAD])
-                found = self._cache.get(cached, [key[HEAD:] for key in missing])
+                found = self._kept("read", lambda cache: cache.get(cached, [key[HEAD:] for key in missing])) or {}
                 for key in [key for key in missing if key[HEAD:] in found]:
                     known[key] = score = found[key[HEAD:]]
                     self._memo.put(key, score, 8)
@@ -129,7 +132,8 @@ class LoadedModel:
                 for key, score in new.items():
                     self._memo.put(key, score, 8)
                 if self._cache is not None:
-                    self._cache.put(cached, [(key[HEAD:], score) for key, score in new.items()])
+                    self._kept("written", lambda cache: cache.put(
+                        cached, [(key[HEAD:], score) for key, score in new.items()]))
                 known.update(new)
             return np.fromiter((known[key] for key in keys), dtype=np.float32, count=len(keys))
 
@@ -165,11 +169,23 @@ class LoadedModel:
         """Within it, scores are read from and written to this cache in place of the model's own."""
         with self._lock:
             before, self._cache = self._cache, cache
+            self._failed.clear()
         try:
             yield
         finally:
             with self._lock:
                 self._cache = before
+
+    def _kept(self, action: str, use: Callable[[ScoreCache], T]) -> T | None:
+        """Uses the cache; where that fails it is not tried again, and the scoring goes on without."""
+        if self._cache is None or action in self._failed:
+            return None
+        try:
+            return use(self._cache)
+        except CacheError as error:
+            self._failed.add(action)
+            warnings.warn(f"{error}. The scoring goes on; no score is {action} there any more", stacklevel=2)
+            return None
 
     def forget(self) -> None:
         """Forgets scores and embeddings, so that those to come do not depend on what was scored before.

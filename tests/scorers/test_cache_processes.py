@@ -1,9 +1,11 @@
 """Processes share a cache, one that is killed leaves it usable, and what goes wrong on disk says what to do."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -157,8 +159,8 @@ def test_an_empty_file_becomes_a_cache(tmp_path):
 
 @pytest.mark.parametrize("statements, message", [
     (["CREATE TABLE scores (key BLOB PRIMARY KEY, score REAL) WITHOUT ROWID"], "in format 0, and this version reads"),
-    (["CREATE TABLE other (x)", f"PRAGMA application_id={module.APPLICATION}", "PRAGMA user_version=2"],
-     "in format 2, and this version reads format 1"),
+    (["CREATE TABLE other (x)", f"PRAGMA application_id={module.APPLICATION}", "PRAGMA user_version=1"],
+     "in format 1, and this version reads format 2"),
     (["CREATE TABLE bookmarks (url)"], "a database of another program .tables bookmarks."),
 ])
 def test_another_format_and_another_database_are_errors_and_stay(tmp_path, statements, message):
@@ -170,6 +172,55 @@ def test_another_format_and_another_database_are_errors_and_stay(tmp_path, state
     with pytest.raises(CacheError, match=message):
         ScoreCache(tmp_path)
     assert (tmp_path / module.FILE).read_bytes() == before
+
+
+def test_altered_scores_are_left_out_and_told(tmp_path):
+    """An altered score, one moved to another pair, one moved to another setting, and one of another type."""
+    cache = ScoreCache(tmp_path)
+    other = CachedSetting(b"M" * 16)
+    cache.put(SETTING, [(bytes([i]), float(i)) for i in range(6)])
+    cache.put(other, [(b"a", 1.0)])
+    with sqlite3.connect(cache.path) as connection:
+        (score,), = connection.execute("SELECT score FROM scores WHERE pair = x'01'")
+        changed = bytes([score[0] ^ 1]) + score[1:]
+        connection.execute("UPDATE scores SET score = ? WHERE pair = x'01'", (changed,))
+        connection.execute("UPDATE scores SET score = ? WHERE pair = x'02'", (score,))
+        connection.execute("UPDATE scores SET score = 3.0 WHERE pair = x'03'")
+        connection.execute("UPDATE scores SET setting = 1 WHERE pair = ?", (b"a",))
+    connection.close()
+    with pytest.warns(UserWarning, match=r"scores\.sqlite3: 4 kept scores were damaged on the disk"):
+        assert cache.get(SETTING, [*map(bytes, ([i] for i in range(6))), b"a"]) == {
+            bytes([i]): float(i) for i in (0, 4, 5)}
+    cache.put(SETTING, [(bytes([1]), 1.0)])
+    assert cache.get(SETTING, [bytes([1])]) == {bytes([1]): 1.0}
+
+
+def test_a_wait_is_told(tmp_path, monkeypatch, caplog):
+    cache = ScoreCache(tmp_path)
+    monkeypatch.setattr(module, "SILENCE", 0.05)
+    other = sqlite3.connect(cache.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    threading.Timer(0.5, other.rollback).start()
+    cache.put(SETTING, [(b"a", 1.0)])
+    other.close()
+    assert "scores.sqlite3: waiting for the file; has another process locked it?" in caplog.text
+
+
+def test_a_cache_in_a_folder_that_cannot_be_written_to_is_read(tmp_path, monkeypatch):
+    ScoreCache(tmp_path).put(SETTING, [(b"a", 1.0)])
+    connect = sqlite3.connect
+
+    def without_rights(path, **options):  # as for a user without rights; root has them all
+        if not options.get("uri"):
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(path, **options)
+
+    monkeypatch.setattr(module.sqlite3, "connect", without_rights)
+    monkeypatch.setattr(module.os, "access", lambda path, mode: mode == os.R_OK)
+    cache = ScoreCache(tmp_path)
+    assert cache.get(SETTING, [b"a", b"b"]) == {b"a": 1.0}
+    with pytest.raises(CacheError, match="the file or its folder cannot be written to"):
+        cache.put(SETTING, [(b"b", 1.0)])
 
 
 def test_a_damaged_page_is_an_error_that_says_so(tmp_path):
