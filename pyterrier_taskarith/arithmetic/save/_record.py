@@ -4,16 +4,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._alphas import LayerAlphas
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
 from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.checkpoints import RECORD, RowMatch
 
-FORMAT = 1
+FORMAT = 2
+#: Bytes of a file that are summed at once.
+PART = 2**20
 #: What a recipe has, in words.
 _WORDS = {"inputs": "weights", "sum": "recipe", "dtype": "dtype", "shard_size": "shard size",
           "companions": "companion files of Θ_T", "plan": "matching of the three models' parameters and tokens"}
@@ -80,15 +86,16 @@ def _plan(merge: MergedWeights) -> str:
 
 
 def write_record(folder: Path, made: Mapping[str, Any]) -> None:
-    """Writes a recipe and the files that are in the folder now, with their sizes and times.
+    """Writes a recipe and the files that are in the folder now, with their sizes and checksums.
 
     Args:
         folder: All its files are there.
         made: The recipe.
     """
     files = {str(path.relative_to(folder)): _seen(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    content = {"format": FORMAT, "made by": f"pyterrier_taskarith {version('pyterrier_taskarith')}",
-               "recipe": made, "files": files}
+    content: dict[str, Any] = {"format": FORMAT, "made by": f"pyterrier_taskarith {version('pyterrier_taskarith')}",
+                               "recipe": made, "files": files}
+    content["sha256"] = _sha256(content)
     (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -99,12 +106,12 @@ class Record:
     Attributes:
         folder: The folder.
         recipe: What it was made from.
-        files: Path in the folder -> size and modification time (ns) when it was made.
+        files: Path in the folder -> size in bytes and checksum when it was made.
     """
 
     folder: Path
     recipe: Mapping[str, Any]
-    files: Mapping[str, list[int]]
+    files: Mapping[str, list[Any]]
 
     def differences(self, wanted: Mapping[str, Any]) -> list[str]:
         """Returns in words how its recipe differs from another."""
@@ -126,7 +133,7 @@ class Record:
         return found
 
     def touched(self) -> list[str]:
-        """Returns the files that are gone or were changed since."""
+        """Returns the files that are gone or have other content; each is read, as a damaged disk keeps the times."""
         return [name for name, seen in self.files.items()
                 if not (self.folder / name).is_file() or _seen(self.folder / name) != seen]
 
@@ -138,10 +145,10 @@ class Record:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Returns the record of a folder, or None where there is none that this version can read."""
+    """Returns the record of a folder, or None where there is none that this version can read, or it is damaged."""
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+        if content["format"] != FORMAT or content.pop("sha256") != _sha256(content):
             return None
         return Record(folder, dict(content["recipe"]), {str(name): list(seen)
                                                         for name, seen in content["files"].items()})
@@ -160,6 +167,21 @@ def _weights(inputs: Any) -> list[list[str]]:
     return [[str(role).split(" of ")[0], *rest] for role, _, *rest in inputs or []]
 
 
-def _seen(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _seen(path: Path) -> list[Any]:
+    """Returns a file's size and a checksum against damage: a hash of the sums of its 8-byte words, part by part.
+
+    A sha256 of all bytes would take as long as the merge.
+    """
+    size, sums = path.stat().st_size, dict[int, bytes]()
+
+    def add(start: int) -> int:
+        part = np.fromfile(path, dtype=np.uint8, count=PART, offset=start)
+        sums[start] = np.pad(part, (0, -len(part) % 8)).view("<u8").sum(dtype="<u8").tobytes()
+        return len(part)
+
+    run_parallel(partial(add, start) for start in range(0, size, PART))
+    return [size, hashlib.sha256(b"".join(sums[start] for start in sorted(sums))).hexdigest()]
