@@ -235,7 +235,8 @@ class ScoreCache:
                 (setting.key, setting.ranker, setting.weights, setting.scorer, time.time()))
             number, = connection.execute("SELECT number FROM settings WHERE key = ?", (setting.key,)).fetchone()
             connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                                   ((number, pair, _sealed(setting.key, pair, score)) for pair, score in sorted(scores)))
+                                   ((number, pair, _sealed(setting.key, pair, score))
+                                    for pair, score in sorted(scores)))
         self._used[setting.key] = time.monotonic()
 
     def entries(self) -> list[CachedScores]:
