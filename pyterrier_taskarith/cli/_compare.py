@@ -63,6 +63,8 @@ def add_to(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Prints the comparison and writes the files asked for."""
     check_matplotlib(given, "plot")
+    if given.topic_field and not given.topics:
+        given.parser.error("--topic-field goes with --topics")
     files = [named_file(text) for text in given.runs]
     from pyterrier_taskarith.data import read_qrels, read_run, read_topics
     from pyterrier_taskarith.evaluation import compare

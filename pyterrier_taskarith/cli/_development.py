@@ -57,15 +57,18 @@ def check_development(given: argparse.Namespace) -> None:
         given.parser.error("--run needs --qrels, --topics and --docs, or --collection")
     if files and (given.collection or not given.run_file):
         given.parser.error(f"--{files[0]} goes with --run, and without --collection")
+    if given.topic_field and not (given.collection or given.topics):
+        given.parser.error("--topic-field goes with --topics or --collection")
     if given.development and not given.collection:
         given.parser.error("--development goes with --collection")
 
 
 def add_topic_field(parser: "argparse._ActionsContainer") -> None:
     """Adds the option that chooses among the fields of XML topics."""
-    parser.add_argument("--topic-field", metavar="TAG", action="append", default=[], help="of TREC's XML topics, a tag "
-                        "whose text is the query, such as summary; may be given several times. If left out: query, "
-                        "title, disease and gene, summary, question or description, the first that there is")
+    parser.add_argument("--topic-field", metavar="TAG", action="append", default=[], help="of TREC's topics, a tag "
+                        "whose text is the query, such as summary, or a field of ir_datasets; may be given several "
+                        "times. If left out: query, title, disease and gene, summary, question or description, the "
+                        "first that there is")
 
 
 def development_of(given: argparse.Namespace) -> TuningData:
@@ -75,9 +78,9 @@ def development_of(given: argparse.Namespace) -> TuningData:
     if given.run_file is None:
         from pyterrier_taskarith.demo import open_demo
 
-        data, first = open_demo(given.collection, development=given.development)
+        data, first = open_demo(given.collection, development=given.development, fields=given.topic_field)
         asked = [repr(given.collection)] * bool(given.collection) + [f"development={given.development!r}"] * bool(
-            given.development)
+            given.development) + [f"fields={given.topic_field!r}"] * bool(given.topic_field)
         topics, qrels = data.topics["dev"], data.qrels["dev"]
         return TuningData(f"{len(topics)} development queries of {data.name!r}", first(topics), topics, qrels,
                           ("from pyterrier_taskarith.demo import open_demo",
@@ -92,7 +95,7 @@ def development_of(given: argparse.Namespace) -> TuningData:
         check_judged(qrels, Path(given.qrels), documents)
         name = f"queries of {given.topics} with judgements in {given.qrels}"
     else:
-        collection = read_collection(given.collection, development=given.development)
+        collection = read_collection(given.collection, development=given.development, fields=given.topic_field)
         topics, qrels, documents = collection.topics["dev"], collection.qrels["dev"], collection.documents
         name = f"development queries of {collection.name!r}"
     judged = topics[topics["qid"].isin(qrels["qid"])]

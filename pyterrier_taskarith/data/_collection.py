@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,10 +11,11 @@ import pandas as pd
 
 from pyterrier_taskarith._files import home
 from pyterrier_taskarith.data._archive import unpacked
-from pyterrier_taskarith.data._formats import read_qrels, read_topics
+from pyterrier_taskarith.data._formats import read_qrels
 from pyterrier_taskarith.data._irds import PREFIX, IrdsTexts, read_irds
 from pyterrier_taskarith.data._stored_texts import StoredTexts
 from pyterrier_taskarith.data._texts import TextSource
+from pyterrier_taskarith.data._topics import read_topics
 from pyterrier_taskarith.errors import DataError
 
 DEVELOPMENT, TEST = "dev", "test"
@@ -63,14 +65,15 @@ def split_of(query: str) -> str:
     return DEVELOPMENT if digest[0] % 2 else TEST
 
 
-def read_collection(source: str | Path, *, development: str | Path | None = None) -> Collection:
+def read_collection(source: str | Path, *, development: str | Path | None = None,
+                    fields: Sequence[str] = ()) -> Collection:
     """Returns a collection with the splits "dev" and "test": `open_dataset` with ``halve=True``."""
-    return open_dataset(source, development=development, halve=True)
+    return open_dataset(source, development=development, halve=True, fields=fields)
 
 
 def open_dataset(source: str | Path, split: str | None = None, *, development: str | Path | None = None,
                  documents: str | Path | None = None, halve: bool = False,
-                 place: str | Path | None = None) -> Collection:
+                 place: str | Path | None = None, fields: Sequence[str] = ()) -> Collection:
     """Returns a test collection of a folder, a zip of one, or ir_datasets.
 
     Two layouts of folders are known. A plain folder holds ``docs.jsonl`` (docno, title, text), ``queries.tsv`` (qid TAB
@@ -94,11 +97,14 @@ def open_dataset(source: str | Path, split: str | None = None, *, development: s
         documents: Where the documents are, if elsewhere: a folder or zip, a file of JSON lines, or an ``irds:`` id.
         halve: Whether queries of one split only are divided into "dev" and "test" by `split_of`.
         place: Folder for unpacked zips and for indexes of documents; None: the package's cache folder.
+        fields: Of a query, the fields whose texts make it, in this order (of ir_datasets, or keys of
+            ``queries.jsonl``); none: its text.
 
     Raises:
         FileNotFoundError: If there is no such folder, file or split.
         DataError: If a line does not have the form above, a docno occurs twice, or a qid with different queries, or a
-            pair is judged twice with different labels; the message names the file, the line and the value. Or if no
+            pair is judged twice with different labels, or a query is empty; the message names the file, the line and
+            the value. Or if no
             judged document is there, a zip is damaged, or there is no such id.
         ConnectionError: If files of ir_datasets cannot be downloaded.
     """
@@ -106,14 +112,14 @@ def open_dataset(source: str | Path, split: str | None = None, *, development: s
     if str(source).startswith(PREFIX):
         identity = str(source) if split is None else f"{source}/{split}"
         name, folder = identity.removeprefix(PREFIX), None
-        splits, origin = {split or TEST: _irds_split(identity)}, "of ir_datasets"
+        splits, origin = {split or TEST: _irds_split(identity, fields)}, "of ir_datasets"
     else:
         name = Path(source).stem if Path(source).is_file() else Path(source).resolve().name
         folder = _folder(source, base)
-        splits, origin = _local_splits(folder, split)
+        splits, origin = _local_splits(folder, split, fields)
     if development is not None:
-        apart = (_irds_split(str(development)) if str(development).startswith(PREFIX) else
-                 _plain_split(Path(development)))
+        apart = (_irds_split(str(development), fields) if str(development).startswith(PREFIX) else
+                 _plain_split(Path(development), fields))
         splits = {DEVELOPMENT: apart, **{key: part for key, part in splits.items() if key != DEVELOPMENT}}
         origin = f"development queries from {Path(development).name}"
     elif halve and len(splits) == 1:
@@ -151,12 +157,12 @@ def _texts(source: str | Path, base: Path) -> TextSource:
     return StoredTexts(_folder(path, base) if path.is_dir() or path.suffix == ".zip" else path, base / "texts")
 
 
-def _local_splits(folder: Path, split: str | None) -> tuple[dict[str, _Split], str]:
+def _local_splits(folder: Path, split: str | None, fields: Sequence[str]) -> tuple[dict[str, _Split], str]:
     """Returns a folder's splits, and their origin for the report."""
     if (folder / "queries.tsv").is_file():
         if split is not None:
             raise DataError(f"{folder} has one set of queries, queries.tsv, and no split {split!r}; leave it out.")
-        return {TEST: _plain_split(folder)}, "of the folder's queries.tsv"
+        return {TEST: _plain_split(folder, fields)}, "of the folder's queries.tsv"
     if not (folder / "queries.jsonl").is_file():
         raise FileNotFoundError(f"{folder} holds neither queries.tsv nor queries.jsonl: it is not a collection.")
     known = sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))
@@ -164,27 +170,26 @@ def _local_splits(folder: Path, split: str | None) -> tuple[dict[str, _Split], s
         if split not in known:
             raise FileNotFoundError(f"The collection lacks the file {folder / 'qrels' / f'{split}.tsv'}; its splits "
                                     f"are {', '.join(known) or 'none'}.")
-        return {split: _beir_split(folder, split)}, f"of the folder's split {split}"
+        return {split: _beir_split(folder, split, fields)}, f"of the folder's split {split}"
     names = [name for name in BEIR_SPLITS if name in known][-2:]
     if not names:
         raise FileNotFoundError(f"{folder / 'qrels'} holds none of {', '.join(f'{s}.tsv' for s in BEIR_SPLITS)}.")
     keys = (DEVELOPMENT, TEST)[-len(names):]
-    return ({key: _beir_split(folder, name) for key, name in zip(keys, names, strict=True)},
+    return ({key: _beir_split(folder, name, fields) for key, name in zip(keys, names, strict=True)},
             f"the folder's split{'s' * (len(names) > 1)} {' and '.join(names)}")
 
 
-def _irds_split(identity: str) -> _Split:
-    topics, qrels = read_irds(identity)
-    return _judged(topics[topics["qid"].isin(qrels["qid"])], qrels, Path(identity))
+def _irds_split(identity: str, fields: Sequence[str]) -> _Split:
+    return _judged(*read_irds(identity, fields), Path(identity))
 
 
-def _plain_split(folder: Path) -> _Split:
-    return _judged(read_topics(folder / "queries.tsv"), read_qrels(folder / "qrels.txt"), folder / "qrels.txt")
+def _plain_split(folder: Path, fields: Sequence[str]) -> _Split:
+    return _judged(read_topics(folder / "queries.tsv", fields), read_qrels(folder / "qrels.txt"), folder / "qrels.txt")
 
 
-def _beir_split(folder: Path, split: str) -> _Split:
+def _beir_split(folder: Path, split: str, fields: Sequence[str]) -> _Split:
     path = folder / "qrels" / f"{split}.tsv"
-    topics, qrels = read_topics(folder / "queries.jsonl"), read_qrels(path, beir=True)
+    topics, qrels = read_topics(folder / "queries.jsonl", fields), read_qrels(path, beir=True)
     # queries.jsonl holds the queries of every split: those of the others are not a fault of this one.
     return _judged(topics[topics["qid"].isin(qrels["qid"])], qrels, path)
 

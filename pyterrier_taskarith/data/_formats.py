@@ -1,4 +1,4 @@
-"""Runs, judgements and topics in files; every error names the file and the line.
+"""Runs and judgements in files, and what all readers share; every error names the file and the line.
 
 They are not read by pandas: with ``pt.io.read_results`` and ``pt.io.read_qrels`` a document called NA is lost, a
 quotation mark swallows lines, and a line with a field too many or too few is shifted in silence.
@@ -8,10 +8,9 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import pandas as pd
 import pyterrier as pt
@@ -21,11 +20,6 @@ from pyterrier_taskarith.errors import DataError
 
 #: Characters of a faulty line that an error shows.
 SHOWN = 80
-#: Where XML topics have their number: attributes of the topic, or tags in it.
-_NUMBERS = ("number", "num", "id", "qid")
-#: Tags of XML topics that make the query, by preference: those of TREC-COVID, the ad hoc tracks, Precision Medicine and
-#: Clinical Decision Support.
-_QUERIES = (("query",), ("title",), ("disease", "gene"), ("summary",), ("question",), ("description",), ("desc",))
 
 
 class Line(NamedTuple):
@@ -171,95 +165,6 @@ def read_qrels(path: str | Path, *, beir: bool = False) -> pd.DataFrame:
     if not labels:
         raise DataError(f"{path} is empty.")
     return pd.DataFrame([(*pair, label) for pair, label in labels.items()], columns=["qid", "docno", "label"])
-
-
-def read_topics(path: str | Path, fields: Sequence[str] = ()) -> pd.DataFrame:
-    """Returns topics: lines of qid TAB query; TREC's own format (``<top>``) or its XML; or BEIR's ``queries.jsonl``.
-
-    Args:
-        path: The file.
-        fields: Of XML topics, the tags whose texts make the query, in this order; none: the first that a topic has of
-            query, title, disease (with gene), summary, question and description, or the text directly in the topic.
-
-    Returns:
-        qid and query (str).
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DataError: If a line is something else, a query is empty (with its qid and tags), a qid occurs twice with
-            different queries, or there are no topics; or if fields are given for topics that have none.
-    """
-    path = Path(path)
-    queries: dict[str, str] = {}
-
-    def add(qid: str, query: str, where: str) -> None:
-        if not query.strip():
-            raise DataError(f"{where}: the topic {qid!r} has an empty query.")
-        if queries.setdefault(qid, query) != query:
-            raise DataError(f"{where}: the qid {qid!r} occurs twice, with different queries.")
-
-    first = next(lines(path), None)
-    start = first.text.lstrip() if first else ""
-    if start.startswith("<"):
-        try:
-            with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
-                classic = b"<top>" in file.read(2**20).lower()
-            if fields or not classic:
-                for qid, query in _xml_topics(path, fields):
-                    add(qid, query, str(path))
-            else:
-                for topic in pt.io.read_topics(str(path), "trec").itertuples():
-                    add(str(topic.qid), str(topic.query), str(path))
-        except (SyntaxError, AttributeError, KeyError) as error:  # an XML ParseError is a SyntaxError
-            raise DataError(f"{path}: not TREC topics ({error}).") from None
-    elif fields:
-        raise DataError(f"{path}: topics have the fields {', '.join(fields)} in TREC's XML alone; leave them out.")
-    elif start.startswith("{"):
-        for line, record in json_lines(path):
-            add(identifier(record, "_id", line.where), string(record, "text", line.where).strip(), line.where)
-    else:
-        for line in lines(path):
-            qid, tab, query = line.text.partition("\t")
-            if not tab or not qid.strip():
-                raise DataError(f"{line.where}: not a qid, a TAB and a query: {line.text[:SHOWN]!r}.")
-            add(qid.strip(), query.strip(), line.where)
-    if not queries:
-        raise DataError(f"{path} holds no topics.")
-    return pd.DataFrame(list(queries.items()), columns=["qid", "query"])
-
-
-def _xml_topics(path: Path, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields qid and query of each topic of an XML file, in the layouts of TREC's tracks.
-
-    Raises:
-        DataError: If a topic has no number, or none of the fields.
-    """
-    with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
-        root = ElementTree.parse(file).getroot()
-    for topic in (part for part in root.iter() if _tag(part) in ("topic", "top")):
-        texts: dict[str, str] = {}
-        for part in topic:  # a tag may come several times
-            texts[_tag(part)] = " ".join([*texts.get(_tag(part), "").split(), *"".join(part.itertext()).split()])
-        numbers = [*(topic.get(key, "") for key in _NUMBERS), *(texts.get(key, "") for key in _NUMBERS)]
-        qid = next((number.removeprefix("Number:").strip() for number in numbers if number), "")
-        if not qid:
-            raise DataError(f"{path}: a topic has no number (with the tags {', '.join(texts) or 'none'}).")
-        wanted = [field.lower() for field in fields]
-        chosen = wanted or next((list(tags) for tags in _QUERIES if texts.get(tags[0])), [])
-        query = " ".join(filter(None, (texts.get(tag, "") for tag in chosen)))
-        if not chosen and (topic.text or "").strip():  # the topic's own text, with what is marked up in it
-            query = " ".join("".join(topic.itertext()).split())
-        lacking = [tag for tag in wanted if not texts.get(tag)]
-        if lacking or not query:
-            raise DataError(f"{path}: the topic {qid!r} has no {' and no '.join(lacking) or 'query'}: its tags are "
-                            f"{', '.join(texts) or 'none'}. Choose among them with --topic-field on the command line, "
-                            "fields= in Python.")
-        yield qid, query
-
-
-def _tag(part: ElementTree.Element) -> str:
-    """Returns the name of a tag, without its namespace and in lower case."""
-    return part.tag.rpartition("}")[2].lower() if isinstance(part.tag, str) else ""
 
 
 def with_queries(run: pd.DataFrame, topics: pd.DataFrame, documents: TextSource, path: str | Path) -> pd.DataFrame:

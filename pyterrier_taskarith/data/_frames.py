@@ -1,6 +1,6 @@
 """Checks of runs, judgements and topics, and the texts of a frame's rows: from a column, or loaded by docno."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
         A copy with qid as strings.
 
     Raises:
-        DataError: A missing column, no rows, a missing or a repeated qid.
+        DataError: A missing column, no rows, a missing or a repeated qid, or an empty query.
     """
     _require_columns(what, topics, ["qid"])
     if topics.empty:
@@ -80,7 +80,28 @@ def checked_topics(topics: pd.DataFrame, what: str = "topics") -> pd.DataFrame:
     require_values(what, topics, ["qid"])
     topics = topics.assign(qid=topics["qid"].astype(str))
     _reject_repeats(what, topics, ["qid"], "keep one row per query")
+    check_queries(what, topics)
     return topics
+
+
+def check_queries(what: str, frame: pd.DataFrame, about: Mapping[str, tuple[str, str]] | None = None) -> None:
+    """Refuses empty queries: nothing would be retrieved for them, and every document would score alike.
+
+    Args:
+        what: What holds the queries, for the error.
+        frame: Column qid, and query if there is one.
+        about: qid -> where the query is, in place of ``what``, and what else to say of it.
+
+    Raises:
+        DataError: If there are any; they are counted, and the first is named.
+    """
+    queries = frame.drop_duplicates(["qid"]) if "query" in frame.columns else frame[:0].assign(query="")
+    empty = [str(qid) for qid, query in zip(queries["qid"], queries["query"], strict=True)
+             if isinstance(query, str) and not query.strip()]
+    if empty:
+        where, more = (about or {}).get(empty[0], (what, ""))
+        others = f", as {len(empty) - 1} more of {len(queries)} have" * (len(empty) > 1)
+        raise DataError(f"{where}: the topic {empty[0]!r} has an empty query{others}{more}.")
 
 
 def query_texts(topics: pd.DataFrame | None) -> pd.Series | None:
@@ -192,13 +213,15 @@ def load_texts(loader: TextLoader, docnos: pd.Series, column: str) -> list[str]:
 
     Raises:
         WrongTypeError: If the loader does not return a frame.
-        DataError: If it returns no such column, leaves a document out or gives it twice, or a text is not a string.
+        DataError: If it returns no such column or a column twice, leaves a document out or gives it twice, or a
+            text is not a string.
     """
     asked = pd.DataFrame({"docno": docnos.drop_duplicates().to_numpy()})
     found = loader(asked)
     if not isinstance(found, pd.DataFrame):
         raise WrongTypeError(f"text_loader {loader!r} returned a {type(found).__name__}; it must return the frame "
                              f"with the column {column!r}")
+    check_columns(f"the frame that text_loader {loader!r} returned", found)
     absent = [name for name in ("docno", column) if name not in found.columns]
     if absent:
         raise DataError(f"text_loader {loader!r} returned no column {absent[0]!r} (but {list(found.columns)}); "

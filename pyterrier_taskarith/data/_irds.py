@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith.data._texts import TextSource, with_title
+from pyterrier_taskarith.data._topics import Topic, query_of, topics_frame
 from pyterrier_taskarith.errors import DataError
 
 #: Of PyTerrier's names for ir_datasets' data sets.
@@ -72,18 +73,28 @@ class IrdsTexts(TextSource):
         return f"IrdsTexts({self.dataset!r})"
 
 
-def read_irds(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns the queries (qid, query) and the judgements (qid, docno, label) of a data set with its split."""
+def read_irds(dataset: str, fields: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the judged queries (qid, query) and the judgements (qid, docno, label) of a data set with its split.
+
+    Args:
+        dataset: Its id.
+        fields: Of a query, those whose texts make it; none: what ir_datasets gives as its text.
+
+    Raises:
+        DataError: If there are no queries or judgements, or a query has no text.
+    """
     found = reference(dataset)
     if not found.has_queries() or not found.has_qrels():
         lacks = "queries" if not found.has_queries() else "judgements"
         below = [name for name in _names() if name.startswith(f"{dataset.removeprefix(PREFIX)}/")]
         raise DataError(f"{dataset} has no {lacks}" + (f"; name a part: {', '.join(below[:8])}." if below else "."))
     with reachable(dataset):
-        queries = [(str(query.query_id), _query(query)) for query in found.queries_iter()]
+        queries = list(found.queries_iter())
         labels = [(str(judged.query_id), str(judged.doc_id), int(judged.relevance)) for judged in found.qrels_iter()]
-    return (pd.DataFrame(queries, columns=["qid", "query"]),
-            pd.DataFrame(labels, columns=["qid", "docno", "label"]).drop_duplicates(ignore_index=True))
+    judged = {qid for qid, _, _ in labels}
+    topics = topics_frame((_topic(query, fields, dataset) for query in queries if str(query.query_id) in judged),
+                          f"{dataset}, among its judged queries,")
+    return topics, pd.DataFrame(labels, columns=["qid", "docno", "label"]).drop_duplicates(ignore_index=True)
 
 
 def reference(dataset: str) -> Any:
@@ -120,8 +131,10 @@ def _text(document: Any) -> str:
     return with_title(getattr(document, "title", "") or "", document.text)
 
 
-def _query(query: Any) -> str:
-    text = next((value for name in ("text", "query", "title") if (value := getattr(query, name, None))), None)
-    if not isinstance(text, str):
-        raise DataError(f"The query {query.query_id!r} has no text among {query._fields}.")
-    return text.strip()
+def _topic(query: Any, fields: Sequence[str], dataset: str) -> Topic:
+    texts = {name.lower(): value for name in query._fields[1:] if isinstance(value := getattr(query, name), str)}
+    if not fields and (hasattr(query, "default_text") or "text" in texts):
+        text = query.default_text() if hasattr(query, "default_text") else texts["text"]
+    else:
+        text = query_of(texts, fields, f"{dataset}: the topic {str(query.query_id)!r}")
+    return Topic(str(query.query_id), (text or "").strip(), dataset, texts)

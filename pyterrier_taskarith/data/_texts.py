@@ -7,6 +7,7 @@ from itertools import islice
 import pandas as pd
 import pyterrier as pt
 
+from pyterrier_taskarith.data._frames import check_columns
 from pyterrier_taskarith.errors import DataError
 
 
@@ -57,6 +58,7 @@ class TextSource(pt.Transformer):
             DataError: A docno is not among the documents.
         """
         pt.validate.columns(inp, includes=["docno"], context=self)
+        check_columns("the frame of results", inp)
         found = self.get(inp["docno"].drop_duplicates().tolist())
         unknown = [docno for docno in inp["docno"] if docno not in found]
         if unknown:
@@ -87,11 +89,12 @@ class Texts(TextSource):
         documents: Columns ``docno`` and ``text``, both str; docnos are distinct.
 
     Raises:
-        DataError: A column is missing, a docno occurs twice, or a text is not a str.
+        DataError: A column is missing or there twice, a docno occurs twice, or a text is not a str.
     """
 
     def __init__(self, documents: pd.DataFrame) -> None:
         super().__init__()
+        check_columns("The frame of documents", documents)
         missing = [column for column in ("docno", "text") if column not in documents.columns]
         if missing:
             raise DataError(f"The documents lack the column {missing[0]!r}; they have {list(documents.columns)}.")

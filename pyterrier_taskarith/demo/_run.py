@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -45,15 +46,18 @@ class DemoResult:
 
 
 def open_demo(collection: str | Path | None = None, *,
-              development: str | Path | None = None) -> tuple[Collection, pt.Transformer]:
+              development: str | Path | None = None,
+              fields: Sequence[str] = ()) -> tuple[Collection, pt.Transformer]:
     """Returns a collection and its first stage: BM25's top 100 with texts. What was built before is used again.
 
     Args:
         collection: A folder for :func:`read_collection`; None: the docstring collection.
         development: See :func:`read_collection`.
+        fields: See :func:`read_collection`.
     """
     place = home() / "demo"
-    data = build_collection(place) if collection is None else read_collection(collection, development=development)
+    data = build_collection(place) if collection is None else read_collection(collection, development=development,
+                                                                              fields=fields)
     return data, first_stage(data.documents, place / "indexes")
 
 

@@ -151,9 +151,9 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
                "model_kwargs"),
         ("unpad_inputs",),
         ("processing_kwargs", "config_args", "config_kwargs", "query_expansion", "tokenizer_name_or_path"))
-    # The new name wins where a file has both.
-    loaded = {**_part(content, "model_args"), **_part(content, "model_kwargs")}
-    reading = {**_part(content, "tokenizer_args"), **_part(content, "processor_kwargs")}
+    # As there, an old name replaces the new one, whole, where a file has both.
+    loaded, reading = (content.get(old, content.get(new)) or {} for old, new in (
+        ("model_args", "model_kwargs"), ("tokenizer_args", "processor_kwargs")))
     others = sorted({*loaded, *reading} - {*_LOADING, "model_max_length", "padding_side"})
     if others:
         raise ScorerError(f"{path}: the arguments {', '.join(others)} are not supported")
@@ -168,7 +168,3 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
     lengths = {kind: int(content[f"{kind}_length"]) for kind in ("query", "document") if content.get(f"{kind}_length")}
     return TransformerSettings(None if length is None else int(length), lengths, bool(content.get("do_lower_case")),
                                task, path)
-
-
-def _part(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return dict(content.get(key) or {})

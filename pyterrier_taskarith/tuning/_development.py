@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
-from pyterrier_taskarith.data import as_numbers, checked_qrels, checked_topics, first_few, require_values
+from pyterrier_taskarith.data import (
+    as_numbers,
+    check_columns,
+    check_queries,
+    checked_qrels,
+    checked_topics,
+    first_few,
+    require_values,
+)
 from pyterrier_taskarith.errors import DataError, WrongTypeError
 from pyterrier_taskarith.evaluation import make_evaluator, parse_measures
 from pyterrier_taskarith.fusion import minmax
@@ -38,6 +46,7 @@ class DevelopmentSet:
         """
         if not isinstance(run, pd.DataFrame):
             raise WrongTypeError(f"run is a {type(run).__name__}: give a first stage's results, such as bm25(topics)")
+        check_columns("the run", run)
         needed = [*columns, "score"]
         absent = [column for column in needed if column not in run.columns]
         if absent:
@@ -48,6 +57,7 @@ class DevelopmentSet:
             raise DataError("the run has no rows: the first stage found nothing for these queries")
         require_values("the run", run, ["qid", "docno", "score"])
         run = run.assign(score=as_numbers("the run", run, "score"))
+        check_queries("the run", run)
         topics = None if topics is None else checked_topics(topics)
         qrels = checked_qrels(qrels)
         repeated = run[run.duplicated(["qid", "docno"])]

@@ -234,6 +234,7 @@ def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (["--run", "a", "--qrels", "b", "--topics", "c"], "--run needs --qrels, --topics and --docs, or --collection"),
     (["--qrels", "b"], "--qrels goes with --run, and without --collection"),
     (["--collection", ".", "--run", "a", "--docs", "b"], "--docs goes with --run, and without --collection"),
+    (["--topic-field", "title"], "--topic-field goes with --topics or --collection"),
     (["--development", "x"], "--development goes with --collection"),
     (["--domain", "a", "--base", "b"], "give --ranker too, or no models at all"),
     (["--trim", "0.5"], "give --ranker too, or no models at all"),

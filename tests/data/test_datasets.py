@@ -112,8 +112,9 @@ class Qrel(NamedTuple):
 class Stub:
     """What `irds_ref` returns, with documents and, if so, queries; `fails` stands for a site that is down."""
 
-    def __init__(self, queries=True, fails=None):
+    def __init__(self, queries=True, fails=None, asks=None):
         self.queries, self.fails, self.asked = queries, fails, []
+        self.asks = asks or [Query("q0", " zero ", "u"), Query("q1", "one", "u"), Query("q2", "unjudged", "u")]
         self.docs = [Doc(f"d{i}", f"body {i}", f"T{i}" if i else "") for i in range(6)]
 
     def _reach(self):
@@ -152,7 +153,7 @@ class Stub:
 
     def queries_iter(self):
         self._reach()
-        return iter([Query("q0", " zero ", "u"), Query("q1", "one", "u"), Query("q2", "unjudged", "u")])
+        return iter(self.asks)
 
     def qrels_iter(self):
         return iter([Qrel("q0", "d0", 2, "0"), Qrel("q1", "d5", 0, "0"), Qrel("q1", "d5", 0, "0")])
@@ -188,6 +189,41 @@ def test_an_id_gives_judged_queries_and_texts(stub, monkeypatch):
     assert data.documents(pd.DataFrame({"docno": ["d5", "d0"]}))["text"].tolist() == ["T5 body 5", "body 0"]
     texts = Texts(pd.DataFrame(data.documents.pairs(), columns=["docno", "text"]))
     assert texts.docno_bytes == data.documents.docno_bytes == 2
+
+
+def test_blank_queries_that_are_judged_are_counted_and_named(stub):
+    stub(asks=[Query("q0", " ", "u"), Query("q1", "", "u"), Query("q2", "", "u")])
+    with pytest.raises(ValueError, match="irds:beir/stub: the topic 'q0' has an empty query, as 1 more of 2 have: its "
+                                         "fields are text, url. Choose among them with --topic-field"):
+        open_dataset("irds:beir/stub")
+    assert open_dataset("irds:beir/stub", fields=["url"]).topics["test"].values.tolist() == [["q0", "u"], ["q1", "u"]]
+
+
+def test_a_query_is_what_ir_datasets_takes_for_it_or_the_fields_that_are_chosen(stub):
+    from ir_datasets.formats.trec import TrecQuery
+
+    class Other(NamedTuple):
+        query_id: str
+        doc_id: str
+        words: str
+
+    stub(asks=[TrecQuery(f"q{i}", f"title {i} ", "desc", "narr") for i in range(2)])
+    assert open_dataset("irds:beir/stub").topics["test"]["query"].tolist() == ["title 0", "title 1"]
+    chosen = open_dataset("irds:beir/stub", fields=["description", "title"])
+    assert chosen.topics["test"]["query"].tolist() == ["desc title 0", "desc title 1"]
+    stub(asks=[Other(f"q{i}", "d", f"words {i}") for i in range(2)])
+    assert open_dataset("irds:beir/stub", fields=["words"]).topics["test"]["query"].tolist() == ["words 0", "words 1"]
+    with pytest.raises(ValueError, match="'q0' has an empty query, as 1 more of 2 have: its fields are doc_id, words"):
+        open_dataset("irds:beir/stub")
+
+
+@pytest.mark.parametrize("name", ["beir", "plain"])
+def test_an_empty_query_of_a_folder_is_named(request, name):
+    folder = request.getfixturevalue(name)
+    file = folder / ("queries.jsonl" if name == "beir" else "queries.tsv")
+    file.write_text(file.read_text().replace("query 1", " "))
+    with pytest.raises(ValueError, match=f"{file.name}, line 2: the topic 'q1' has an empty query"):
+        open_dataset(folder)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("Name or service not known"), OSError(28, "No space left on device"),

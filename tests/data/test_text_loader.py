@@ -148,6 +148,8 @@ def test_mix_and_tune_need_no_texts_either(triple, documents):
 @pytest.mark.parametrize(("change", "error", "words"), [
     (lambda found: found["text"].tolist(), TypeError, "returned a list; it must return the frame with"),
     (lambda found: found.drop(columns="text"), ValueError, "returned no column 'text' .*text_field= names"),
+    (lambda found: pd.concat([found, found[["text"]]], axis=1), ValueError,
+     "the frame that text_loader .* returned has the column 'text' more than once"),
     (lambda found: found.drop(columns="docno"), ValueError, "returned no column 'docno'"),
     (lambda found: found[found["docno"] != "d3"], ValueError, "has no text for 1 documents, docno d3; were these"),
     (lambda found: pd.concat([found, found.head(1)]), ValueError, "returned 7 rows for 6 documents"),

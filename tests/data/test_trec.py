@@ -54,12 +54,52 @@ XML_TOPICS = [
      "d BRAF KRAS"),
     (COVID, ("Question",), "do masks help?"),
     ("<xml><top><num> 7 </num><title> t </title><desc> d </desc></top></xml>", ("title", "desc"), "t d"),
+    ("<queries><query id='7'>masks and <b>gloves</b></query></queries>", (), "masks and gloves"),
+    ("<queries><query><qid>7</qid><content>masks</content><desc>long</desc></query></queries>", (), "masks"),
+    ("<parameters><query><number>7</number><text>masks</text></query></parameters>", (), "masks"),
+    ("<topics><topic><num>7</num>\n do <i>masks</i> help? </topic></topics>", (), "do masks help?"),
+    ("<topics><topic number='7'><content><title>masks</title><desc>long</desc></content></topic></topics>", (),
+     "masks"),
+    ("<topics><topic number='7'><title>masks</title><like><title>gloves</title></like></topic></topics>", (), "masks"),
+    ("<?xml version='1.0' encoding='iso-8859-1'?><topics><topic number='7'><title>R&amp;D</title></topic></topics>", (),
+     "R&D"),
+    ("<top><num>7</num> masks, <b>gloves</b></top>\n", (), "masks, gloves"),
+    ("<top>\n<num> Number: 007\n<dom> Domain: x\n<title> Topic: R&D <b>in</b> a < b\n<desc> Description:\nlong\n</top>",
+     (), "R&D in a < b"),
+    ("<top>\n<num> Number: 007\n<desc> Description:\nlong & <i>wide</i>\n<narr> Narrative:\nwhat\n</top>", (),
+     "long & wide"),
+    ("<top>\n<num> Number: 007\n<title> t\n<background> B & C\n<narr> Narrative:\nwhat\n</top>",
+     ("Narr", "background"), "what B & C"),
 ]
 
 
 @pytest.mark.parametrize(("text", "fields", "query"), XML_TOPICS)
 def test_xml_topics_of_any_track_are_read(tmp_path, text, fields, query):
-    assert read_topics(written(tmp_path / "topics.xml", text), fields).values.tolist() == [["7", query]]
+    qid = "07" if "007" in text else "7"  # PyTerrier takes one 0 away
+    assert read_topics(written(tmp_path / "topics.xml", text), fields).values.tolist() == [[qid, query]]
+
+
+@pytest.mark.parametrize("fields", [(), ("title",), ("desc",), ("title", "narr")])
+def test_classic_topics_are_those_that_pyterrier_reads(tmp_path, fields):
+    path = written(tmp_path / "topics", "".join(
+        f"<top>\n<head> Tipster\n<num> Number: 0{number}\n<dom> Domain: Trade\n<title> Topic: airbus & {number} \n"
+        f"<desc> Description: \nhow many?\n\n<narr> Narrative: \nall of {number}\n</top>\n\n" for number in (51, 52)))
+    theirs = pt.io.read_topics(str(path), "trec", whitelist=fields or ["title"])
+    assert read_topics(path, fields).values.tolist() == theirs[["qid", "query"]].values.tolist()
+
+
+@pytest.mark.parametrize("header", ["qid\tquery", "query_id\ttext", "Query-ID\tQuery", "_id\ttext",
+                                    "topic_number\ttitle"])
+def test_a_header_is_no_topic(tmp_path, header):
+    assert read_topics(written(tmp_path / "a.tsv", f"{header}\nq1\tqid\nid\ttext of it\t\n")).values.tolist() == [
+        ["q1", "qid"], ["id", "text of it"]]
+
+
+def test_beirs_fields_can_be_chosen(tmp_path):
+    path = written(tmp_path / "queries.jsonl", '{"_id": "q1", "text": "t", "title": "x", "year": 3}\n')
+    assert read_topics(path, ["title", "text"]).values.tolist() == [["q1", "x t"]]
+    with pytest.raises(ValueError, match="line 1: the topic 'q1' has no year: its fields are text, title. Choose"):
+        read_topics(path, ["year"])
 
 
 def test_xml_topics_are_those_that_pyterrier_reads(tmp_path):
@@ -72,12 +112,12 @@ def test_xml_topics_are_those_that_pyterrier_reads(tmp_path):
 
 
 def test_a_field_that_a_topic_lacks_is_named(tmp_path):
-    with pytest.raises(ValueError, match="the topic '7' has no descr: its tags are query, question"):
+    with pytest.raises(ValueError, match="the topic '7' has no descr: its fields are query, question"):
         read_topics(written(tmp_path / "topics.xml", COVID), ["query", "descr"])
 
 
 def test_fields_are_for_xml_alone(tmp_path):
-    with pytest.raises(ValueError, match="the fields title in TREC's XML alone"):
+    with pytest.raises(ValueError, match="fields in TREC's formats and BEIR's JSON alone; leave out title"):
         read_topics(written(tmp_path / "topics.tsv", "q1\ta\n"), ["title"])
 
 
@@ -146,9 +186,19 @@ def test_topics_are_read_in_four_forms(tmp_path, name):
     ("<topics><topic number='1'>", "topics: not TREC topics"),
     ("<html></html>", "holds no topics"),
     ("q1\ta\nq2\t \n", "line 2: the topic 'q2' has an empty query"),
+    ("q1\ta\tmore\n", "line 1: not a qid, a TAB and a query"),
+    ("qid\tquery\tnarrative\nq1\ta\tb\n", "line 1: not a qid, a TAB and a query"),
+    ("qid\tquery\n", "holds no topics"),
+    ("q1\ta\nq2\t \nq3\t\n", "line 2: the topic 'q2' has an empty query, as 1 more of 3 have"),
+    ('{"_id": "1", "body": "a"}\n', "line 1: the topic '1' has no text: its fields are body. Choose"),
+    ("<top>\n<num> 1\n<title>\n<desc> a & b\n</top>\n",
+     "the topic '1' has an empty query: its fields are num, title, desc. .*--topic-field"),
+    ("<top>\n<num> 1\n<smry> a & b\n</top>\n", "the topic '1' has an empty query: its fields are num, smry. "),
+    ("<top>\n<title> a & b\n</top>\n", "a topic has no number .with the tags title"),
+    ("<top>\n<num> 1\nmasks & gloves\n</top>\n", "a topic has no number but '1 masks & gloves'"),
     ('{"_id": "1", "text": ""}\n', "line 1: the topic '1' has an empty query"),
     ("<topics><topic number='1'><query> </query><note>x</note></topic></topics>",
-     "the topic '1' has no query: its tags are query, note. .*--topic-field"),
+     "the topic '1' has an empty query: its fields are query, note. .*--topic-field"),
     ("<topics><topic><query>a</query></topic></topics>", "a topic has no number .with the tags query"),
     ('{"id": 1}\n', "line 1: '_id' must be a name"),
 ])
@@ -191,3 +241,12 @@ def test_of_many_unknown_documents_some_are_named(tmp_path):
     topics = pd.DataFrame({"qid": ["q1"], "query": ["one"]})
     with pytest.raises(ValueError, match=r"line 3: document 'd2' .* 7 such documents \(d2, .*, d6 …\) in 7 rows\."):
         with_queries(run, topics, Texts(pd.DataFrame({"docno": ["d0", "d1"], "text": ["a", "b"]})), "a.run")
+
+
+@pytest.mark.parametrize("column", ["docno", "text", "url"])
+def test_a_column_that_documents_or_results_have_twice_is_named(column):
+    documents = pd.DataFrame({"docno": ["d1"], "text": ["a"], "url": ["u"]})
+    twice = pd.concat([documents, documents[[column]]], axis=1)
+    for use in (lambda: Texts(twice), lambda: Texts(documents).transform(twice)):
+        with pytest.raises(ValueError, match=f"has the column '{column}' more than once"):
+            use()

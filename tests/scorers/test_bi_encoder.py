@@ -139,6 +139,12 @@ FOLDERS = {
     "normalised, then truncated": ({"normalize": True, "similarity": "dot"}, lambda f: about(f, truncate_dim=8)),
     "length in the tokenizer's arguments": ({}, lambda f: transformer(f, tokenizer_args={"model_max_length": 8})),
     "length in the processor's arguments": ({}, lambda f: transformer(f, processor_kwargs={"model_max_length": 8})),
+    "length under an old and a new name": ({}, lambda f: transformer(
+        f, processor_kwargs={"model_max_length": 6}, tokenizer_args={"model_max_length": 9})),
+    "an old name without the new one's length": ({"max_seq_length": 9}, lambda f: transformer(
+        f, tokenizer_args={"use_fast": True}, processor_kwargs={"model_max_length": 6})),
+    "old arguments in place of new ones": ({}, lambda f: transformer(
+        f, model_kwargs={"output_hidden_states": True}, model_args={"attn_implementation": "eager"})),
     "arguments that change nothing": ({}, lambda f: transformer(
         f, model_args={"attn_implementation": "eager"}, unpad_inputs=False, processing_kwargs={})),
     "saved again": ({"max_seq_length": 20, "normalize": True, "prompts": PROMPTS}, saved_today),

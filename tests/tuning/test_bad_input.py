@@ -35,6 +35,8 @@ def changed(column, value, row=9):
                                r".*text_field="),
     (RUN.rename(columns={"text": "body"}), r"lacks the columns \['text'\] and has .*'body'"),
     (RUN.drop(columns=["score", "query"]), r"lacks the columns \['query', 'score'\]"),
+    (pd.concat([RUN, RUN[["score"]]], axis=1), "the run has the column 'score' more than once"),
+    (RUN.assign(query=" "), "the run: the topic '0' has an empty query, as 2 more of 3 have"),
     (RUN[:0], "the run has no rows: the first stage found nothing"),
     (pd.concat([RUN, RUN[3:4]]), r"document 'd3' twice for query '0' \(1 such rows\); drop duplicates"),
     (changed("score", None), r"the run has 1 missing values .* in column 'score' \(first in query '1'\)"),
@@ -66,6 +68,7 @@ def test_judgements(reranker, use, qrels, message):
 @everywhere
 @pytest.mark.parametrize(("topics", "message"), [
     (TOPICS[:0], "topics has no rows"),
+    (TOPICS.assign(query=""), "topics: the topic '0' has an empty query"),
     (TOPICS.rename(columns={"qid": "id"}), r"topics lacks column 'qid': it has \['id', 'query'\]"),
     (pd.concat([TOPICS, TOPICS[:1]]), "topics has 1 repeated rows, the first for qid '0'"),
     (TOPICS.assign(qid="q" + TOPICS["qid"]), r"no query of the topics \('q0', 'q1', 'q2', …\) has judgements"),
