@@ -2,8 +2,9 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pyterrier_taskarith._files import home, new_file
@@ -12,7 +13,7 @@ from pyterrier_taskarith.data._texts import TextSource, add_document, with_title
 from pyterrier_taskarith.errors import DataError
 
 #: Raise it when the tables or the stamp change.
-FORMAT = 2
+FORMAT = 3
 #: Docnos of one question to SQLite, which takes 999 values at most before version 3.32.
 AT_ONCE = 900
 #: Documents whose positions are written together.
@@ -40,7 +41,8 @@ class StoredTexts(TextSource):
 
     A document's text is its title, a space and its body, as in :func:`open_dataset`. The offset of each line is looked
     up in an SQLite file, which is made once, and again when the size or time of the documents' file changes. It takes
-    some 50 bytes a document on disk; memory stays at a few megabytes for any number of documents.
+    some 50 bytes a document on disk; memory stays at a few megabytes for any number of documents. An index that was
+    altered on the disk is noticed by its checksums, told and made again.
 
     Example:
         >>> texts = StoredTexts("miracl-es")                                         # doctest: +SKIP
@@ -66,11 +68,10 @@ class StoredTexts(TextSource):
         self.source = str(self._path)
         self._changed = f"{self._path} has changed since it was opened; make a new StoredTexts."
         self._stamp = _stamp(self._path)
+        self._intact = False  # not known yet
         facts = self._facts()
         if facts is None or facts["stamp"] != self._stamp:
-            self._build()
-            facts = self._facts()
-        assert facts is not None
+            facts = self._build()
         self._count, self._docno_bytes = int(facts["count"]), int(facts["docno_bytes"])
         self._apart, self.fingerprint = facts["titles"] == "apart", facts["fingerprint"]
 
@@ -94,7 +95,19 @@ class StoredTexts(TextSource):
     def get(self, docnos: Iterable[str]) -> dict[str, str]:
         """Returns docno -> text of the documents that exist, among distinct docnos; read in the file's order."""
         self._check()
-        starts = sorted((start, docno) for docno, start in self._starts(list(docnos)))
+        wanted = list(docnos)
+        try:
+            found = self._get(wanted)
+            if len(found) == len(wanted) or self._is_intact():
+                return found
+        except (sqlite3.DatabaseError, DataError, UnicodeDecodeError):
+            if self._is_intact():
+                raise
+        self._mend()
+        return self._get(wanted)
+
+    def _get(self, docnos: list[str]) -> dict[str, str]:
+        starts = sorted((start, docno) for docno, start in self._starts(docnos))
         found = {}
         with self._path.open("rb") as file:
             for start, docno in starts:
@@ -110,8 +123,31 @@ class StoredTexts(TextSource):
         """Returns the docnos that none of the documents has, each once; no text is read."""
         self._check()
         distinct = dict.fromkeys(docnos)
-        known = dict(self._starts(list(distinct)))
+        known = self._known(list(distinct))
         return [docno for docno in distinct if docno not in known]
+
+    def _known(self, docnos: list[str]) -> set[str]:
+        with suppress(sqlite3.DatabaseError):
+            known = {docno for docno, _ in self._starts(docnos)}
+            if len(known) == len(docnos) or self._is_intact():
+                return known
+        self._mend()
+        return {docno for docno, _ in self._starts(docnos)}
+
+    def _is_intact(self) -> bool:
+        """Returns whether the index holds the rows that were written to it; all are read, once."""
+        if not self._intact:
+            with suppress(sqlite3.DatabaseError), closing(_connect(self._index)) as connection:
+                facts = self._facts()
+                rows = connection.execute("SELECT docno, start FROM documents")
+                self._intact = facts is not None and f"{_sum(rows):x}" == facts["sum"]
+        return self._intact
+
+    def _mend(self) -> None:
+        warnings.warn(f"{self._index}: the index of {self._path} was damaged on the disk; it is made again",
+                      stacklevel=3)
+        self._build()
+        self._intact = True
 
     def _starts(self, docnos: list[str]) -> Iterator[tuple[str, int]]:
         with closing(_connect(self._index)) as connection:
@@ -130,7 +166,7 @@ class StoredTexts(TextSource):
                 string(record, "text", where))
 
     def _facts(self) -> dict[str, str] | None:
-        """Returns the facts stored in the index; None if there is no index of this format."""
+        """Returns the facts stored in the index; None if there is no index of this format, or they were altered."""
         if not self._index.is_file():
             return None
         try:
@@ -138,9 +174,10 @@ class StoredTexts(TextSource):
                 facts = dict(connection.execute("SELECT name, value FROM facts"))
         except sqlite3.DatabaseError:
             return None
-        return facts if facts.get("format") == str(FORMAT) else None
+        whole = facts.pop("check", "") == _check(facts)
+        return facts if whole and facts.get("format") == str(FORMAT) else None
 
-    def _build(self) -> None:
+    def _build(self) -> dict[str, str]:
         with new_file(self._index) as new, closing(sqlite3.connect(new)) as connection:
             # The index is a temporary file until it is complete, so it needs no journal.
             connection.execute("PRAGMA journal_mode=OFF")
@@ -148,13 +185,14 @@ class StoredTexts(TextSource):
             for table in _TABLES:
                 connection.execute(table)
             facts = self._fill(connection)
-            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", [*facts.items(), ("check", _check(facts))])
             connection.commit()
+        return facts
 
     def _fill(self, connection: sqlite3.Connection) -> dict[str, str]:
         # Only at the end is it known whether the texts get the titles: both are hashed.
         bare, whole = hashlib.sha256(), hashlib.sha256()
-        count = longest = titled = repeated = 0
+        count = longest = titled = repeated = checksum = 0
         rows: list[tuple[str, int]] = []
         for line in lines(self._path):
             docno, title, body = self._read(line.text, line.where)
@@ -164,13 +202,15 @@ class StoredTexts(TextSource):
             add_document(whole, docno, with_title(title, body))
             rows.append((docno, line.start))
             if len(rows) == _ROWS:
+                checksum += _sum(rows)
                 self._insert(connection, rows)
+        checksum += _sum(rows)
         self._insert(connection, rows)
         if not count:
             raise DataError(f"{self._path} holds no documents.")
         apart = 2 * repeated <= titled  # else the bodies hold the titles on purpose
         return {"format": str(FORMAT), "stamp": self._stamp, "count": str(count), "docno_bytes": str(longest),
-                "titles": "apart" if apart else "in the bodies",
+                "titles": "apart" if apart else "in the bodies", "sum": f"{checksum:x}",
                 "fingerprint": (whole if apart else bare).hexdigest()}
 
     def _insert(self, connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> None:
@@ -196,6 +236,16 @@ class StoredTexts(TextSource):
 def _connect(path: Path) -> sqlite3.Connection:
     """Opens an index read-only."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _sum(rows: Iterable[tuple[object, object]]) -> int:
+    """Returns the sum of a hash of each row, which does not depend on their order."""
+    return sum(int.from_bytes(hashlib.blake2b(f"{docno}\t{start}".encode(), digest_size=8).digest())
+               for docno, start in rows)
+
+
+def _check(facts: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(map(repr, facts.items()))).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> str:

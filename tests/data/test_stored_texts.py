@@ -19,6 +19,8 @@ DOCS = [{"docno": "d1", "title": "Größe", "text": "body one"}, {"docno": "ü2"
         {"docno": "7", "title": "Title", "text": ""}, {"docno": "d" * 70, "text": "no title"}]
 TEXTS = ["Größe body one", "two\u2028lines", "Title ", "no title"]
 
+BY_DOCNO = dict(zip((doc["docno"] for doc in DOCS), TEXTS, strict=True))
+
 
 def written(folder: Path, docs=DOCS, name="docs.jsonl", start=b"") -> Path:
     folder.mkdir(exist_ok=True)
@@ -68,7 +70,7 @@ def test_titles_inside_the_bodies_are_not_given_again(tmp_path):
 def test_the_index_is_made_once_and_again_when_the_file_changes(tmp_path, monkeypatch):
     builds = []
     build = StoredTexts._build
-    monkeypatch.setattr(StoredTexts, "_build", lambda self: (builds.append(1), build(self)))
+    monkeypatch.setattr(StoredTexts, "_build", lambda self: (builds.append(1), build(self))[1])
     folder = written(tmp_path / "c")
     first = StoredTexts(folder, tmp_path / "place")
     assert StoredTexts(folder, tmp_path / "place") == first and len(builds) == 1
@@ -163,3 +165,42 @@ def test_reading_leaves_the_index_alone_even_where_it_cannot_be_written(tmp_path
     assert index.read_bytes() == before
     with sqlite3.connect(index) as connection:
         assert connection.execute("SELECT COUNT(*) FROM documents").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("statement", [
+    "UPDATE documents SET docno = 'other' WHERE docno = (SELECT MAX(docno) FROM documents)",
+    "UPDATE documents SET start = start + 1 WHERE docno = (SELECT MAX(docno) FROM documents)",
+    "UPDATE documents SET start = (SELECT MIN(start) FROM documents)",
+    "UPDATE documents SET start = 10000000",
+    "DELETE FROM documents",
+    "DROP TABLE documents",
+])
+def test_a_damaged_index_is_told_and_made_again(tmp_path, statement):
+    path = written(tmp_path)
+    index = StoredTexts(path, tmp_path / "index")
+    with sqlite3.connect(next((tmp_path / "index").iterdir())) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.warns(UserWarning, match="the index of .* was damaged on the disk; it is made again"):
+        assert index.get(BY_DOCNO) == BY_DOCNO
+    with sqlite3.connect(next((tmp_path / "index").iterdir())) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.warns(UserWarning, match="the index of .* was damaged on the disk; it is made again"):
+        if "start" in statement:
+            assert StoredTexts(path, tmp_path / "index").get(BY_DOCNO) == BY_DOCNO
+        else:
+            assert StoredTexts(path, tmp_path / "index").unknown([*BY_DOCNO, "another"]) == ["another"]
+    assert StoredTexts(path, tmp_path / "index").get([*BY_DOCNO, "another"]) == BY_DOCNO
+
+
+@pytest.mark.parametrize("name", ["count", "docno_bytes", "titles", "fingerprint", "sum"])
+def test_altered_facts_are_not_believed(tmp_path, name):
+    path = written(tmp_path)
+    texts = StoredTexts(path, tmp_path / "index")
+    with sqlite3.connect(next((tmp_path / "index").iterdir())) as connection:
+        connection.execute("UPDATE facts SET value = '7' WHERE name = ?", (name,))
+    connection.close()
+    again = StoredTexts(path, tmp_path / "index")
+    assert (again.count, again.docno_bytes, again.fingerprint, again.get(BY_DOCNO)) == (
+        texts.count, texts.docno_bytes, texts.fingerprint, BY_DOCNO)
