@@ -28,9 +28,8 @@ def home() -> Path:
 
     It holds what can be made again: hashes of files, indexes, unpacked collections.
     """
-    if "TASKARITH_HOME" in os.environ:
-        return Path(os.environ["TASKARITH_HOME"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "taskarith"
+    own = os.environ.get("TASKARITH_HOME")  # an empty one is as if it were not set
+    return Path(own or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "taskarith")).expanduser()
 
 
 @contextmanager
@@ -108,7 +107,7 @@ def _scratch(target: Path) -> Iterator[Path]:
     process dies, however it dies, so that what was left can be told from what is being written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.lock"):
+    for left in target.parent.glob(f".{glob.escape(_short(target.name))}.{'[0-9a-f]' * 8}.lock"):
         lock = FileLock(left, timeout=0)
         with suppress(Timeout, OSError, NotImplementedError):  # its writer lives, or nobody can tell
             lock.acquire()
@@ -122,9 +121,15 @@ def _scratch(target: Path) -> Iterator[Path]:
         _remove(folder, target, lock)
 
 
+def _short(name: str) -> str:
+    """Returns a name that leaves room for an ending in the 255 bytes that file systems take."""
+    taken = os.fsencode(name)
+    return name if len(taken) <= 200 else hashlib.sha256(taken).hexdigest()
+
+
 def _lock(target: Path) -> FileLock:
     while True:
-        lock = FileLock(target.with_name(f".{target.name}.{secrets.token_hex(4)}.lock"), timeout=0)
+        lock = FileLock(target.with_name(f".{_short(target.name)}.{secrets.token_hex(4)}.lock"), timeout=0)
         with suppress(Timeout):  # another writer takes it, not locked yet, for one that was left
             with suppress(NotImplementedError):  # this disk has no locks
                 lock.acquire()
@@ -181,7 +186,9 @@ def known_sha256(path: Path) -> str | None:
     if path.is_symlink() and target.parent.name == "blobs" and _BLOB.match(target.name):
         return target.name
     memory = _memory(target)
-    known = memory.read_text() if memory.is_file() else _REMEMBERED.get(memory, "")
+    known = _REMEMBERED.get(memory, "")
+    with suppress(OSError, ValueError):  # absent, unreadable or damaged: it is computed again
+        known = memory.read_text()
     return known if _BLOB.match(known) else None
 
 
@@ -197,8 +204,8 @@ def remember_sha256(path: Path, digest: str) -> None:
 
 def _memory(target: Path) -> Path:
     stat = target.stat()
-    key = f"{target}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
-    return home() / "sha256" / hashlib.sha256(key.encode()).hexdigest()
+    key = os.fsencode(f"{target}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}")
+    return home() / "sha256" / hashlib.sha256(key).hexdigest()
 
 
 def combined(parts: list[tuple[str, str]]) -> str:

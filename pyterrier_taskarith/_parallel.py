@@ -1,5 +1,6 @@
 """Jobs that run side by side in threads, each with its own share of PyTorch's threads."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -12,6 +13,15 @@ T = TypeVar("T")
 MOST_WORKERS = 16
 #: Held while workers start: the number of threads that a new thread gets is the last that any thread set.
 _STARTING = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _STARTING
+    _STARTING = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def run_parallel(jobs: Iterable[Callable[[], T]], done: Callable[[T], object] | None = None, *,

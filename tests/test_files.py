@@ -1,6 +1,7 @@
 """Files and folders that appear all at once: killed and living writers, races, full disks, and odd names."""
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyterrier_taskarith._files import home, new_file, new_folder
+from pyterrier_taskarith._files import file_sha256, home, new_file, new_folder
 
 FORK = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 
@@ -124,7 +125,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["a[b]*?.x", "a b", ".hidden", "*", "x" * 200, "ä\u2028"])
+@pytest.mark.parametrize("name", ["a[b]*?.x", "a b", ".hidden", "*", "x" * 200, "x" * 255, "ä\u2028",
+                                  os.fsdecode(b"\xff\xfe")])
 def test_names_mean_themselves(tmp_path, name):
     if sys.platform == "win32" and set(name) & set("*?"):
         pytest.skip("Windows has no such names")
@@ -135,6 +137,22 @@ def test_names_mean_themselves(tmp_path, name):
             path.write_text("text")
     assert whole(tmp_path / name) == "text" and names(tmp_path) == sorted([".abQ.x.12345678.lock", "files", name])
     assert names(tmp_path / "files") == [name]
+
+
+def test_a_hash_that_cannot_be_remembered_or_read_is_computed(tmp_path, monkeypatch):
+    path = tmp_path / os.fsdecode(b"weights \xff")
+    path.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setenv("TASKARITH_HOME", str(tmp_path / "home"))
+    assert file_sha256(path) == digest
+    memory, = (tmp_path / "home" / "sha256").iterdir()
+    for damaged in (b"\xff\xfe", b"not a hash"):
+        memory.write_bytes(damaged)
+        assert file_sha256(path) == digest
+    memory.unlink()
+    memory.mkdir()  # it can be neither read nor written
+    (memory / "x").touch()
+    assert file_sha256(path) == digest
 
 
 def test_a_relative_target_is_that_of_the_moment_it_was_given(tmp_path, monkeypatch):
@@ -305,5 +323,6 @@ def test_home_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("TASKARITH_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert home() == tmp_path / "taskarith"
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    for name in ("TASKARITH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")  # as if it were not set
     assert home() == Path.home() / ".cache" / "taskarith"

@@ -118,6 +118,11 @@ class LoadedWeights:
             self.current = setting
             self.switches += 1
 
+    def renew(self) -> None:
+        """Lets a forked child set the weights, which another thread of the parent may have been changing."""
+        self._lock = threading.RLock()
+        self.current = None
+
     def _set_merged(self, alphas: Mapping[str, Alpha]) -> None:
         names = list(self._parameters)
         if self.weights == "disk":

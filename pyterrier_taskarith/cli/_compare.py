@@ -77,11 +77,11 @@ def run(given: argparse.Namespace) -> None:
                          baselines=_baselines(given.baselines, names), test=given.test,
                          correction=None if given.correction == NONE else given.correction,
                          n_comparisons=given.comparisons, confidence=given.confidence, interval=given.interval)
-    print(report(comparison, given.format, table_only=given.table_only))
     if given.csv:
         comparison.per_query.to_csv(given.csv, index=False)
     if given.plot:
         comparison.plot_differences(path=given.plot)
+    print(report(comparison, given.format, table_only=given.table_only))
 
 
 def report(comparison: "Comparison", form: str, *, table_only: bool = False) -> str:

@@ -48,10 +48,10 @@ def run(given: argparse.Namespace) -> None:
     from pyterrier_taskarith.inspection import inspect_merge
 
     inspection = inspect_merge(merge, dtype=given.dtype)
-    print(inspection.to_text(parameters=given.parameters))
-    if given.models:
-        print(f"\nRead from the files:\n{_read(merge)}")
     if given.csv:
         inspection.parameters.to_csv(given.csv, index=False)
     if given.plot:
         inspection.plot(given.plot)
+    print(inspection.to_text(parameters=given.parameters))
+    if given.models:
+        print(f"\nRead from the files:\n{_read(merge)}")

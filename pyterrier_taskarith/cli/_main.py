@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +24,11 @@ MENDABLE = 1
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class Terminated(BaseException):
+    """The process was asked to end by SIGTERM; what is being written is removed, as after Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 0 after ``--help`` and ``--version``, with 2 where the command line is wrong.
     """
+    _printable()
     given = _parser().parse_args(arguments)
     return exit_status("taskarith", lambda: given.run(given), debug=given.debug)
 
@@ -49,16 +58,21 @@ def exit_status(program: str, action: Callable[[], None], *, debug: bool = False
 
     Returns:
         0; 1 after an error that the user can mend; 70 after an error of the program, whose traceback is shown; 130
-        after Ctrl-C; 141 if nobody reads the output.
+        after Ctrl-C; 141 if nobody reads the output; 143 after SIGTERM.
     """
+    _printable()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminable():
             warnings.showwarning = partial(_show_warning, program)
             action()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print(f"{program}: terminated", file=sys.stderr)
+        return TERMINATED
     except BrokenPipeError:
         # Else Python complains once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,6 +88,29 @@ def exit_status(program: str, action: Callable[[], None], *, debug: bool = False
               "the lines above.", file=sys.stderr)
         return BUG
     return 0
+
+
+def _printable() -> None:
+    """Lets a terminal that cannot show a character, such as Θ, show its code instead."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # closed, or not a stream of text
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into an exception, so that what is being written is removed."""
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows it there alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -81,7 +81,6 @@ def run(given: argparse.Namespace) -> None:
     tuned = tune(reranker, data.run, data.qrels, alphas=alphas or ALPHAS, weights=given.weights or WEIGHTS,
                  measure=given.measure, order=given.order, prefer=given.prefer, topics=data.topics, resume=given.resume,
                  nodes=NODES if given.nodes == [] else given.nodes)
-    print(report(tuned, data))
     if given.csv:
         tuned.evidence.to_csv(given.csv, index=False)
     chosen = (tuned.alpha, tuned.weight)
@@ -91,6 +90,7 @@ def run(given: argparse.Namespace) -> None:
         first = tuned.evidence.loc[tuned.evidence["weight"] == 0, "value"]
         plot_alpha(tuned.evidence, chosen=chosen, title=data.name, path=given.plot,
                    levels={"first stage": float(first.iloc[0])} if len(first) else None)
+    print(report(tuned, data))  # last: an output that cannot be written to must not lose the files
 
 
 def report(tuned: "Tuned", data: TuningData) -> str:

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import sys
 import threading
 import warnings
@@ -34,7 +35,7 @@ from pyterrier_taskarith.families import differing, meaning
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._residence import choose_residence
-from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest
+from pyterrier_taskarith.scorers._scorer import Memo, Scorer, ScorerOptions, digest, renew_memos
 
 T = TypeVar("T")
 #: Bytes of scores that are kept in memory, some 160,000.
@@ -176,6 +177,11 @@ class LoadedModel:
             with self._lock:
                 self._cache = before
 
+    def renew(self) -> None:
+        """Makes the model usable in a child process that was forked while another thread used it."""
+        self._lock = threading.RLock()
+        self.weights.renew()
+
     def _kept(self, action: str, use: Callable[[ScoreCache], T]) -> T | None:
         """Uses the cache; where that fails it is not tried again, and the scoring goes on without."""
         if self._cache is None or action in self._failed:
@@ -282,6 +288,25 @@ def shared_model(ranker: str, vectors: Mapping[str, TaskVector], alphas: Mapping
         if model is None:
             model = _MODELS[key] = LoadedModel(checkpoint, fresh, alphas, **options)
         return model
+
+
+def _after_fork() -> None:
+    """Lets a forked child score: other threads of the parent may have held locks, and changed weights, at that moment.
+
+    PyTorch's threads are not forked, and a child that waits for them hangs, so that it gets one thread.
+    """
+    global _MODELS_LOCK
+    _MODELS_LOCK = threading.Lock()
+    renew_memos()
+    models = list(_MODELS.values())
+    for model in models:
+        model.renew()
+    if models:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _companions(ranker: Checkpoint, vectors: Mapping[str, TaskVector]) -> list[Path]:

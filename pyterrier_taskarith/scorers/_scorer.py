@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,16 @@ def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+#: All memos of this process.
+_MEMOS: "weakref.WeakSet[Memo[Any]]" = weakref.WeakSet()
+
+
+def renew_memos() -> None:
+    """Makes all memos usable in a child process that was forked while other threads used them."""
+    for memo in list(_MEMOS):
+        memo.renew()
+
+
 class Memo(Generic[Value]):
     """A mapping of bounded size, from which the least recently used entries are dropped; safe between threads."""
 
@@ -49,6 +60,11 @@ class Memo(Generic[Value]):
             entry_overhead: Bytes counted for an entry beside ``size`` (key, node, object headers); measured.
         """
         self.max_bytes, self.entry_overhead = max_bytes, entry_overhead
+        self.renew()
+        _MEMOS.add(self)
+
+    def renew(self) -> None:
+        """Empties the memo, and makes its lock anew: a forked child has it as another thread of the parent held it."""
         self._entries: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

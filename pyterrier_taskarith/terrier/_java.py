@@ -31,6 +31,8 @@ def ensure_java() -> str:
     """
     if pt.java.started():
         return str(pt.java.J.System.getProperty("java.home"))
+    if "-Xrs" not in pt.java.configure["options"]:
+        pt.java.add_option("-Xrs")  # else Java's own signal handlers end the process, or leave it hanging
     if pt.java.configure["java_home"]:
         return str(pt.java.configure["java_home"])
     stated = os.environ.get("JAVA_HOME")
