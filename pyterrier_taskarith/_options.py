@@ -3,9 +3,10 @@
 import numbers
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pyterrier_taskarith.arithmetic import DEFAULT, Alpha, LayerAlphas, Layers, TaskVector, as_alpha
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
 from pyterrier_taskarith.scorers import SCORERS, TRUNCATIONS
 
@@ -81,17 +82,17 @@ def check_variant(variant: str, vectors: Sequence[str]) -> None:
                          "(of one of several vectors: 'domain.name')")
 
 
-def used_vectors(vectors: TaskVector | Mapping[str, TaskVector] | None, domain: str | None, base: str | None,
-                 layers: str | None) -> dict[str, TaskVector]:
+def used_vectors(vectors: TaskVector | Mapping[str, TaskVector] | None, domain: Checkpoint | None,
+                 base: Checkpoint | None, layers: str | None) -> dict[str, TaskVector]:
     """Returns the task vectors by name, restricted to the layers that are asked for.
 
     Raises:
         ScorerError: If one is something else, or the layers are not a list of layers.
     """
-    if vectors is None:
-        found = {DOMAIN: TaskVector(domain or "", base or "")}
+    if domain is not None and base is not None:
+        found = {DOMAIN: TaskVector(domain, base)}
     else:
-        found = dict(vectors) if isinstance(vectors, Mapping) else {DOMAIN: vectors}
+        found = dict(vectors) if isinstance(vectors, Mapping) else {DOMAIN: cast(TaskVector, vectors)}
         for name, vector in found.items():
             if not isinstance(vector, TaskVector):
                 raise ScorerError(f"{name if isinstance(vectors, Mapping) else 'vectors'} is {vector!r}: give a "

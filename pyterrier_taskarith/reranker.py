@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class TaskArithReranker(Configured):
                  batch_tokens: int | None = None, max_length: int | None = None, text_field: str = "text",
                  text_loader: TextLoader | None = None,
                  weights: str = "auto", resident: str | None = None, cache: str | Path | None = None,
-                 verbose: bool = True) -> None:
+                 trust_config: bool = False, verbose: bool = True) -> None:
         """Names the models: either ``domain`` and ``base``, or ``vectors``.
 
         Args:
@@ -89,20 +90,25 @@ class TaskArithReranker(Configured):
             resident: The former name of ``weights``, with "stream" for "disk"; deprecated.
             cache: Folder where scores are kept between processes. Those of a frame are written once all of it is
                 scored; a frame that was interrupted is scored again as a whole, in the same batches to the same bits.
+            trust_config: Of a folder that names code of its own for its model (``auto_map``), whether transformers'
+                own class is wanted in its place; that code is never run, and such a folder is refused else.
             verbose: Whether to show progress.
 
         Raises:
             ScorerError: If an argument is not one of these.
         """
-        self.ranker = Checkpoint(ranker).source
-        self.domain = None if domain is None else Checkpoint(domain).source
-        self.base = None if base is None else Checkpoint(base).source
+        opened = partial(Checkpoint, trust_config=trust_config)
+        tuned = opened(ranker)
+        new, old = (None if source is None else opened(source) for source in (domain, base))
+        self.trust_config = any(model is not None and model.trust_config for model in (tuned, new, old))
+        self.ranker = tuned.source
+        self.domain, self.base = (None if model is None else model.source for model in (new, old))
         self.vectors = dict(vectors) if isinstance(vectors, Mapping) else vectors
         if (domain is None) != (base is None) or (domain is None) == (vectors is None):
             raise ScorerError("give either both domain (Θ_D) and base (Θ_0), or vectors; to score with a model as it "
                               "is, such as a merged folder: vectors={}")
         self.layers = layers
-        self._vectors_used = used_vectors(self.vectors, self.domain, self.base, layers)
+        self._vectors_used = used_vectors(self.vectors, new, old, layers)
         self.variant, self.scorer, self.truncation, self.dtype = variant, scorer, truncation, dtype
         self.weights, self.resident = read_residence(weights, resident), None
         self.device = None if device is None else str(device)
@@ -173,16 +179,21 @@ class TaskArithReranker(Configured):
         return WeightSetting(self.variant, alphas)
 
     @property
+    def _tuned(self) -> Checkpoint:
+        """Θ_T, with nothing remembered of its files."""
+        return Checkpoint(self.ranker, trust_config=self.trust_config)
+
+    @property
     def plan(self) -> MergePlan:
         """What the merge does to every parameter of Θ_T; made without reading weights."""
-        return self._loaded[0].plan if self._loaded else make_plan(Checkpoint(self.ranker), self._vectors_used)
+        return self._loaded[0].plan if self._loaded else make_plan(self._tuned, self._vectors_used)
 
     @property
     def model(self) -> LoadedModel:
         """The loaded model; loaded by the first use, shared with variants and copies."""
         if not self._loaded:
             self._loaded[:] = [shared_model(
-                self.ranker, self._vectors_used, self._alphas, scorer=self.scorer, dtype=self.dtype,
+                self._tuned, self._vectors_used, self._alphas, scorer=self.scorer, dtype=self.dtype,
                 device=self.device, weights=self.weights, cache=self.cache, verbose=self.verbose,
                 batch_tokens=self.batch_tokens, max_length=self.max_length, truncation=self.truncation,
                 token_false=self.token_false, token_true=self.token_true)]
@@ -292,7 +303,7 @@ class TaskArithReranker(Configured):
         """
         if self.variant != "merged":
             raise ScorerError(f"variant={self.variant!r} is a published model already; only 'merged' is saved")
-        merge = Merge(Checkpoint(self.ranker), self._vectors_used, self._alphas)
+        merge = Merge(self._tuned, self._vectors_used, self._alphas)
         return merge.save(folder, dtype=dtype, shard_size=shard_size, overwrite=overwrite, verbose=self.verbose)
 
     def to_monot5(self) -> pt.Transformer:
@@ -303,7 +314,7 @@ class TaskArithReranker(Configured):
         """
         from pyterrier_t5 import MonoT5ReRanker
 
-        if Checkpoint(self.ranker).config["model_type"] != "t5":
+        if self._tuned.config["model_type"] != "t5":
             raise ScorerError(f"{self.ranker} is not a T5 model, and MonoT5ReRanker scores with T5 alone; "
                               "r.save(folder) writes the merged model for other libraries")
         with tempfile.TemporaryDirectory() as folder:

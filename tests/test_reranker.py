@@ -1,6 +1,7 @@
 """The re-ranker is a citizen of PyTerrier: frames, arguments, inspection, bad input."""
 
 import inspect
+import json
 import math
 import re
 import warnings
@@ -12,7 +13,8 @@ import pyterrier as pt
 import pytest
 import torch
 
-from pyterrier_taskarith import MinMax, Mix, TaskArithReranker, TaskVector
+from pyterrier_taskarith import Checkpoint, MinMax, Mix, TaskArithReranker, TaskVector
+from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.fusion import with_scores
 from pyterrier_taskarith.scorers import ScorerError
 from testing import bert_triple, t5_triple
@@ -150,12 +152,32 @@ def test_the_filter_around_pyterriers_add_ranks_lets_all_other_warnings_through(
             with_scores(frame(), [0.0] * 18)
 
 
+def test_code_that_folders_name_is_refused_unless_their_configurations_are_trusted(tmp_path):
+    triple = bert_triple(tmp_path)
+    folders = (triple.ranker, triple.domain, triple.base)
+    inp = frame().assign(text="cells grow")
+    expected = TaskArithReranker(*folders, alpha=0.5, verbose=False).transform(inp)["score"]
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling.Both"}}))
+    with pytest.raises(CheckpointError, match="auto_map: modeling.Both.*trust_config=True"):
+        TaskArithReranker(*folders, verbose=False).transform(inp)
+    ranker, domain, base = (Checkpoint(folder, trust_config=True) for folder in folders)
+    for r in (TaskArithReranker(*folders, alpha=0.5, trust_config=True, verbose=False),
+              TaskArithReranker(ranker, vectors=TaskVector(domain, base), alpha=0.5, verbose=False)):
+        assert r.transform(inp)["score"].tolist() == expected.tolist() and r.trust_config
+        merged = TaskArithReranker(r.save(tmp_path / "merged", overwrite=True), vectors={}, trust_config=True,
+                                   verbose=False)
+        assert merged.transform(inp)["score"].tolist() == expected.tolist()
+
+
 # arguments ---------------------------------------------------------------------------------------------------------
 
 CHANGED = {"ranker": "other/ranker", "domain": "other/domain", "base": "other/base", "alpha": 0.25, "variant": "ranker",
            "scorer": "seq2seq", "layers": "0-1", "truncation": "paper", "dtype": "bfloat16", "device": "cpu",
            "token_false": "▁no", "token_true": "▁yes", "batch_tokens": 77, "max_length": 99, "text_field": "body",
-           "text_loader": len, "weights": "disk", "cache": "folder", "verbose": False}
+           "text_loader": len, "weights": "disk", "cache": "folder", "trust_config": True,
+           "verbose": False}
 
 #: Other spellings of arguments, which are kept as the present ones.
 FORMER = ("prediction_tokens", "resident")

@@ -40,7 +40,7 @@ class Merge(MergedWeights):
             OSError: If the disk is full or read-only; nothing is left behind then.
         """
         # Fresh ones: what a user holds may remember headers of files that have changed since.
-        fresh = MergedWeights(Checkpoint(self.ranker.source), copy.deepcopy(self.vectors), self.alphas)
+        fresh = MergedWeights(Checkpoint(self.ranker), copy.deepcopy(self.vectors), self.alphas)
         return save_merge(fresh, Path(folder), dtype=dtype, shard_size=shard_size, overwrite=overwrite,
                           verbose=verbose)
 

@@ -52,11 +52,13 @@ class Checkpoint:
         (32128, 768)
     """
 
-    def __init__(self, source: "str | Path | Checkpoint") -> None:
+    def __init__(self, source: "str | Path | Checkpoint", *, trust_config: bool = False) -> None:
         """Remembers where the checkpoint is; nothing is read or fetched yet.
 
         Args:
             source: A hub id ``org/name[@revision]``, a folder, a weight file, or a checkpoint.
+            trust_config: Whether transformers' own class is wanted where the folder names code of its own for the
+                model (``auto_map``), which is never run. Else such a folder is refused.
         """
         if not isinstance(source, str | Path | Checkpoint) or not str(source):
             raise CheckpointError(f"{source!r} is not a checkpoint: give a hub id org/name[@revision], a folder or a "
@@ -64,6 +66,7 @@ class Checkpoint:
         self._mapped = 0
         self._compared: set[str] = set()
         self.source: str = source.source if isinstance(source, Checkpoint) else str(source)
+        self.trust_config: bool = trust_config or isinstance(source, Checkpoint) and source.trust_config
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.source!r})"
@@ -74,8 +77,8 @@ class Checkpoint:
     def __hash__(self) -> int:
         return hash(self.source)
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return Checkpoint, (self.source,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checkpoint, (self.source,), {"trust_config": self.trust_config}
 
     @cached_property
     def located(self) -> Located:
@@ -119,7 +122,7 @@ class Checkpoint:
         """The model that an adapter changes; None where the checkpoint is a whole model."""
         if self.located.base is None:
             return None
-        base = Checkpoint(self.located.base.source)
+        base = Checkpoint(self.located.base.source, trust_config=self.trust_config)
         base.located = self.located.base
         return base
 
@@ -148,7 +151,7 @@ class Checkpoint:
     @cached_property
     def _config(self) -> dict[str, Any]:
         """The configuration that names are mapped by: of an adapter, its base's."""
-        config = self.base.config if self.base else read_config(self.folder)
+        config = self.base.config if self.base else read_config(self.folder, trust_config=self.trust_config)
         if ties_embeddings(config) and own_output(config, self.raw):
             return config | {"tie_word_embeddings": False}
         return config

@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,16 @@ RECORD = "taskarith.json"
 _CLASSIFIERS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, *, trust_config: bool = False) -> dict[str, Any]:
     """Returns the ``config.json`` of a folder as written.
 
+    Args:
+        folder: Where it is.
+        trust_config: Whether its ``model_type`` holds although it names code of its own for the model (``auto_map``).
+
     Raises:
-        CheckpointError: If it is absent, is not a JSON object, states no ``model_type`` that transformers knows, or
-            says that the weights are quantised.
+        CheckpointError: If it is absent, is not a JSON object, states no ``model_type`` that transformers knows, names
+            code of its own, or says that the weights are quantised.
     """
     path = folder / "config.json"
     try:
@@ -45,13 +48,15 @@ def read_config(folder: Path) -> dict[str, Any]:
                                   "checkpoint brings is never run. Name a model of a known type, or update "
                                   "transformers if it has got the type since") from error
         raise CheckpointError(f"{path} states no model_type that transformers knows "
-                              f"(got {config.get('model_type')!r})") from error
+                              f"(got {config.get('model_type')!r}, of {config.get('architectures') or 'no class'}); "
+                              "code of its own, where it has some, is never run") from error
     code = sorted({str(name) for key, name in (config.get("auto_map") or {}).items() if key.startswith("AutoModel")})
-    if code:
-        warnings.warn(f"{path} names code of its own for the model (auto_map: {', '.join(code)}), which is never run: "
-                      f"transformers' own class for {config['model_type']!r} takes its place. Where that code changes "
-                      "what the weights mean, such as attention in both directions, scores are not the authors'",
-                      stacklevel=2)
+    if code and not trust_config:
+        raise CheckpointError(f"{path} names code of its own for the model (auto_map: {', '.join(code)}), which is "
+                              "never run. That code may change what the weights mean, such as attention in both "
+                              f"directions. If transformers' own class for {config['model_type']!r} computes the same, "
+                              "or is wanted all the same, say so: trust_config=True, --trust-config on the command "
+                              "line")
     if config.get("quantization_config"):
         raise CheckpointError(f"{path} says that the weights are quantised (quantization_config); they cannot be "
                               "merged. Name the model as it was before quantisation")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -77,6 +78,8 @@ def add_models(parser: argparse.ArgumentParser, *, swept: bool = False) -> None:
     models.add_argument("--base", metavar="MODEL", help="Θ_0, what both were made from")
     models.add_argument("--vector", metavar="NAME=DOMAIN,BASE", type=vector, action="append", default=[],
                         help="instead of --domain and --base, any number of times; or NAME=FILE, a saved task vector")
+    models.add_argument("--trust-config", action="store_true", help="of a folder that names code of its own for its "
+                        "model (auto_map), take transformers' class; such a folder is refused else")
     if swept:
         parser.set_defaults(alpha=[])
     else:
@@ -114,7 +117,9 @@ def merge_of(given: argparse.Namespace) -> "Merge":
     from pyterrier_taskarith.checkpoints import Checkpoint
 
     sources = given.vector or [(DOMAIN, (given.domain, given.ranker if given.interpolate else given.base))]
-    vectors = {name: TaskVector(*parts) if len(parts) == 2 else TaskVector.load(parts[0]) for name, parts in sources}
+    opened = partial(Checkpoint, trust_config=given.trust_config)
+    vectors = {name: TaskVector(*map(opened, parts)) if len(parts) == 2 else TaskVector.load(parts[0])
+               for name, parts in sources}
     if given.layers is not None:
         vectors = {name: found.layers(given.layers) for name, found in vectors.items()}
     for option, changed in METHODS.items():
@@ -122,7 +127,7 @@ def merge_of(given: argparse.Namespace) -> "Merge":
             vectors = {name: changed(found, given) for name, found in vectors.items()}
     if given.ties is not None:
         vectors = {TIES: TaskVector.ties(*vectors.values(), density=given.ties)}
-    return Merge(Checkpoint(given.ranker), vectors, alphas)
+    return Merge(opened(given.ranker), vectors, alphas)
 
 
 def check_matplotlib(given: argparse.Namespace, *options: str) -> None:

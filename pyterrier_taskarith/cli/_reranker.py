@@ -55,6 +55,8 @@ def reranker_of(given: argparse.Namespace) -> "TaskArithReranker":
     scoring = {name: getattr(given, name) for name in SCORING if getattr(given, name) is not None}
     if "resident" in scoring:
         scoring["weights"] = scoring.pop("resident")
+    if given.trust_config:
+        scoring["trust_config"] = True
     if given.cache is not None:
         scoring["cache"] = given.cache or str(default_folder())
     if merge is None:

@@ -271,7 +271,7 @@ class LoadedModel:
         return next((dtype for dtype in map(ranker.dtype, ranker.shapes) if dtype.is_floating_point), torch.float32)
 
 
-def shared_model(ranker: str, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha],
+def shared_model(ranker: Checkpoint, vectors: Mapping[str, TaskVector], alphas: Mapping[str, Alpha],
                  **options: Any) -> LoadedModel:
     """Returns the loaded model of these files as they are now, or loads it; see :class:`LoadedModel`.
 
@@ -283,7 +283,7 @@ def shared_model(ranker: str, vectors: Mapping[str, TaskVector], alphas: Mapping
         checkpoint, fresh = Checkpoint(ranker), copy.deepcopy(dict(vectors))
         files = [*(file.path for file in checkpoint.files), *_companions(checkpoint, fresh),
                  *(path for vector in fresh.values() for term in vector.terms for path in term.difference.paths())]
-        key = (ranker, str(fresh), frozenset(options.items()), tuple(map(_stamp, files)))
+        key = (ranker.source, ranker.trust_config, str(fresh), frozenset(options.items()), tuple(map(_stamp, files)))
         model = _MODELS.get(key)
         if model is None:
             model = _MODELS[key] = LoadedModel(checkpoint, fresh, alphas, **options)

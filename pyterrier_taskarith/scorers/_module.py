@@ -51,9 +51,10 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
     missing = sorted(held for name, held in names.items()
                      if name not in checkpoint.shapes and not name.startswith(optional))
     if missing:
+        why = ("Its config.json names code of its own (auto_map), which is never run: it has another class"
+               if checkpoint.config.get("auto_map") else "Is it the right kind of model for this scorer?")
         raise ScorerError(f"{checkpoint.source} lacks {len(missing)} parameter{'s' * (len(missing) > 1)} of "
-                          f"{module_class.__name__}: {', '.join(missing[:5])}. Is it the right kind of model for "
-                          "this scorer?")
+                          f"{module_class.__name__}: {', '.join(missing[:5])}. {why}")
     with quiet():
         module: torch.nn.Module = module_class.from_pretrained(
             None, config=config, dtype=options.dtype, state_dict=_placeholders(checkpoint, names, options.dtype))

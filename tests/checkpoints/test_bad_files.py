@@ -176,12 +176,27 @@ def test_code_that_a_folder_brings_is_not_run_and_not_needed_for_a_known_type(be
     config = json.loads((folder / "config.json").read_text())
     auto_map = {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Config"}
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": auto_map}))
-    with pytest.warns(UserWarning, match=r"config.json names code of its own .*auto_map: modeling.Model\), .*'bert'"):
-        assert set(Checkpoint(folder).shapes) == set(raw(bert.ranker))
+    with pytest.raises(CheckpointError, match=r"config.json names code of its own .*auto_map: modeling.Model\), .*"
+                                              "'bert'.*trust_config=True, --trust-config"):
+        _ = Checkpoint(folder).config
+    trusted = Checkpoint(folder, trust_config=True)
+    for model in (trusted, Checkpoint(trusted), pickle.loads(pickle.dumps(trusted))):
+        assert set(model.shapes) == set(raw(bert.ranker))
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": auto_map, "model_type": "own_bert"}))
     with pytest.raises(CheckpointError, match=r"code of its own \(auto_map\) for the model type 'own_bert'.*never run"):
         _ = Checkpoint(folder).shapes
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(("model_type", "code"), [
+    ("mistral", "modeling_bidirectional.MistralBiModel"), ("qwen2", "own/code--modeling_qwen.Qwen2Model"),
+    ("xlm-roberta", "jinaai/xlm-roberta-flash-implementation--modeling_lora.XLMRobertaLoRA")])
+def test_published_code_beside_a_known_type_is_refused_by_name(tmp_path, model_type, code):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "auto_map": {"AutoModel": code}}))
+    with pytest.raises(CheckpointError, match=f"auto_map: {code}.*transformers' own class for '{model_type}'"):
+        _ = Checkpoint(tmp_path).config
+    with pytest.raises(CheckpointError, match="it has none of model.safetensors"):
+        _ = Checkpoint(tmp_path, trust_config=True).shapes
 
 
 def test_a_tokenizers_own_code_is_not_run_and_nobody_is_asked(bert, tmp_path, monkeypatch):
@@ -237,6 +252,8 @@ def test_a_folder_without_config_is_no_checkpoint(bert, tmp_path):
     ("{", "is not a JSON object"), ("[1]", "is not a JSON object"), ("null", "is not a JSON object"),
     ("\ud83d", "is not a JSON object"),
     ("{}", "states no model_type that transformers knows.*None"),
+    ('{"model_type": "new", "architectures": ["NewModel"]}',
+     "states no model_type.*'new', of .*NewModel.*code of its own.*never run"),
     ('{"model_type": "nonsense"}', "states no model_type that transformers knows.*'nonsense'"),
     ('{"model_type": ["bert"]}', "states no model_type that transformers knows"),
 ])

@@ -1,5 +1,8 @@
 """`taskarith inspect` prints what `inspect_merge` returns, for every way to say which merge."""
 
+import json
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -84,3 +87,14 @@ def test_without_matplotlib_the_plot_is_refused_before_anything_is_read(printed,
     monkeypatch.setattr("pyterrier_taskarith.cli._models.find_spec", lambda _: None)
     status, out, err = printed("inspect", "--ranker", "a", "--domain", "b", "--base", "c", "--plot", tmp_path / "x.png")
     assert (status, out, err) == (1, "", "taskarith: --plot needs matplotlib: pip install matplotlib\n")
+
+
+def test_a_configuration_that_names_code_must_be_trusted(triple, printed, tmp_path):
+    ranker = tmp_path / "ranker"
+    shutil.copytree(triple.ranker, ranker)
+    config = json.loads((ranker / "config.json").read_text())
+    (ranker / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling.Both"}}))
+    models = ["--ranker", ranker, "--domain", triple.domain, "--base", triple.base]
+    status, _, err = printed("inspect", *models)
+    assert status == 1 and "--trust-config" in err
+    assert printed("inspect", *models, "--trust-config")[0] == 0

