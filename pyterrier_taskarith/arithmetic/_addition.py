@@ -1,13 +1,16 @@
-"""value + factor·τ: the one place where weights are added."""
+"""value + factor·τ, on the straight line or on the sphere: the only module that adds weights."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from pyterrier_taskarith.arithmetic._term import Term
-from pyterrier_taskarith.arithmetic.methods import add_on_sphere
 from pyterrier_taskarith.checkpoints import RowMatch
+
+#: Directions closer than this (in cosine) are interpolated on the straight line, as mergekit does.
+STRAIGHT = 0.9995
 
 
 def add(value: torch.Tensor, tau: torch.Tensor, factor: float, *, out: torch.Tensor,
@@ -28,6 +31,33 @@ def add(value: torch.Tensor, tau: torch.Tensor, factor: float, *, out: torch.Ten
         out.copy_(value)
     ours = torch.from_numpy(rows).to(out.device)
     out[ours] = torch.add(out[ours], tau, alpha=factor)
+
+
+def add_on_sphere(value: torch.Tensor, tau: torch.Tensor, factor: float, *, out: torch.Tensor) -> None:
+    """Writes the point at ``factor`` of the great circle from ``value`` to ``value + tau`` into ``out``.
+
+    Shoemake, SIGGRAPH 1985; for weights as in mergekit.
+
+    With Ω the angle between the two, a = sin((1 − t)Ω)/sin Ω and b = sin(tΩ)/sin Ω: (a + b)·value + b·tau, over the
+    parameter as one vector.
+
+    Args:
+        value: float32, Θ_T's parameter.
+        tau: float32, same shape: the other end minus ``value``.
+        factor: t; 0 is ``value``, 1 the other end.
+        out: float32, same shape; not ``value``.
+    """
+    ours, theirs = value.reshape(-1).double(), tau.reshape(-1).double()
+    theirs += ours
+    lengths = float(ours.norm() * theirs.norm())
+    cosine = float(torch.dot(ours, theirs)) / lengths if lengths else 1.0
+    if abs(cosine) > STRAIGHT:
+        torch.add(value, tau, alpha=factor, out=out)
+        return
+    angle = math.acos(cosine)
+    first, second = (math.sin(part * angle) / math.sin(angle) for part in (1 - factor, factor))
+    torch.mul(value, first + second, out=out)
+    out.add_(tau, alpha=second)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import Merge, TaskVector, _stream
+from pyterrier_taskarith.arithmetic import Merge, TaskVector, stream
 from pyterrier_taskarith.arithmetic._pieces import PIECE
 from pyterrier_taskarith.arithmetic.save import _writer
 from pyterrier_taskarith.checkpoints import Checkpoint
@@ -70,17 +70,17 @@ def test_plain_merges_never_read_a_tensor_whole(bert, tmp_path, monkeypatch):
     assert len(read) == 2 and {math.prod(merge.ranker.shapes[name]) for name in read} == {smallest}
 
 
-def test_living_parameters_are_streamed_with_the_same_bits(case):
+def test_loaded_parameters_are_streamed_with_the_same_bits(case):
     merge = merge_of(case.triple, 0.7)
     for dtype in (torch.float32, torch.bfloat16):
         live = {name: torch.full(shape, 9.0, dtype=dtype) for name, shape in merge.ranker.shapes.items()}
-        assert _stream.stream(merge.ranker, live, merge.steps) == []
+        assert stream(merge.ranker, live, merge.steps) == []
         assert all(same_bits(tensor, merge.tensor(name).to(dtype)) for name, tensor in live.items())
 
 
 def test_streaming_says_what_it_cannot_set(bert, bio):
     merge = Checkpoint(bert.triple.ranker) + 0.7 * bio.trim(0.2)
     live = {name: torch.empty(shape) for name, shape in merge.ranker.shapes.items()}
-    assert set(_stream.stream(merge.ranker, live, merge.steps)) == {name for name in live if merge.steps(name)}
+    assert set(stream(merge.ranker, live, merge.steps)) == {name for name in live if merge.steps(name)}
     live["embeddings.word_embeddings.weight"] = torch.empty(3, 4)
-    assert "embeddings.word_embeddings.weight" in _stream.stream(merge.ranker, live)
+    assert "embeddings.word_embeddings.weight" in stream(merge.ranker, live)

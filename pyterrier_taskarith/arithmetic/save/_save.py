@@ -14,8 +14,7 @@ from pyterrier_taskarith._files import new_folder
 from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic.save._companions import companions, copy_files, model_card, sha256_of, state_dtype
-from pyterrier_taskarith.arithmetic.save._hashes import Hashes
-from pyterrier_taskarith.arithmetic.save._record import inputs, read_record, recipe, write_record
+from pyterrier_taskarith.arithmetic.save._record import Hashes, inputs, read_record, recipe, write_record
 from pyterrier_taskarith.arithmetic.save._writer import into_shards, tensors, write_index, write_weights
 from pyterrier_taskarith.errors import MergeError
 
