@@ -37,6 +37,7 @@ setup(
         "transformers>=4.57",
         "huggingface_hub>=0.36",
         "filelock>=3.12",
+        "regex>=2024.5.15",
         "safetensors>=0.5",
         "tokenizers>=0.22",
         "sentencepiece>=0.2",

@@ -5,6 +5,7 @@ an adapter's file are the base model's behind ``base_model.model.``, each with w
 and ``lora_B.weight`` (outputs, r); ``base_layer.*`` or nothing for a tensor that replaces the base's.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig, read_entry
-from pyterrier_taskarith.checkpoints._config import adapted_config
+from pyterrier_taskarith.checkpoints._config import adapted_config, check_layers
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._readers import WeightFile
 from pyterrier_taskarith.errors import CheckpointError, MissingPackageError, library_errors
@@ -254,6 +255,7 @@ def _merge_with_peft(base: list[WeightFile], adapter: WeightFile, about: Adapter
     if rank > max(max(shape, default=0) for shape in shapes.values()):
         raise CheckpointError(f"{about.path}: the rank {rank} is larger than every matrix of the base model")
     family, tied = family_of(str(config["model_type"])), ties_embeddings(config)
+    check_layers(about.path, config, len(shapes))
     model = _built(dict(config) | adapted_config(config, about, shapes), about, set(others.values()))
     held = {canonical(name, family, tied): (file, name) for file in base for name in file.shapes()}
     with torch.no_grad(), warnings.catch_warnings():
@@ -264,7 +266,8 @@ def _merge_with_peft(base: list[WeightFile], adapter: WeightFile, about: Adapter
                 parameter.copy_(file.tensor(stored))
         with library_errors(f"{adapter.path}: PEFT cannot merge it with {about.path.name} into the base model "
                             f"{about.base!r}"):
-            adapted = get_peft_model(model, PeftConfig.from_pretrained(str(about.path.parent)))
+            adapted = get_peft_model(model, _without_patterns(PeftConfig.from_pretrained(str(about.path.parent)),
+                                                              adapter, about))
             read: Any = set_peft_model_state_dict(adapted, {name: adapter.tensor(name) for name in adapter.shapes()})
             lost = [*read.unexpected_keys, *(name for name in read.missing_keys if "lora_" in name)]
             if lost:
@@ -276,6 +279,17 @@ def _merge_with_peft(base: list[WeightFile], adapter: WeightFile, about: Adapter
         raise CheckpointError(f"{adapter.path}: PEFT merges it into a {type(model).__name__}, which has no "
                               f"{', '.join(absent[:5])}")
     return {name: found[name] for name in others}
+
+
+def _without_patterns(config: Any, adapter: WeightFile, about: AdapterConfig) -> Any:
+    """Names the modules of which the adapter has matrices: PEFT would match patterns without a limit of time."""
+    entries = map(read_entry, adapter.shapes())
+    modules = sorted({module for _, module, part in entries if part is not None and part.startswith("lora_")})
+    config.target_modules, config.exclude_modules = modules, None
+    config.layers_to_transform = config.layers_pattern = None
+    config.rank_pattern = {re.escape(module): about.rank_of(module) for module in modules}
+    config.alpha_pattern = {re.escape(module): about.alpha_of(module) for module in modules}
+    return config
 
 
 def _built(config: dict[str, Any], about: AdapterConfig, modules: set[str]) -> torch.nn.Module:

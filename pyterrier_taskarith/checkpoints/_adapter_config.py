@@ -1,6 +1,5 @@
 """What the files of a PEFT adapter say: its configuration, and its names of the base model's parameters."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -8,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import regex
+
+from pyterrier_taskarith._json import Types, read_object
 from pyterrier_taskarith.errors import CheckpointError
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -24,6 +26,13 @@ _KNOWN = frozenset((
     "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying", "lora_bias"))
 #: Ways to start the training that leave the base model as it was; after all others the adapter fits another base.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+#: Seconds that a pattern of an adapter may take for a name; Python's own ``re`` knows no limit.
+PATIENCE = 1
+#: Types of what is read here; PEFT reads the rest.
+_TYPES: Types = {
+    "peft_type": str, "base_model_name_or_path": str, "revision": str, "task_type": str, "rank_pattern": dict,
+    "alpha_pattern": dict, "use_rslora": bool, "use_dora": bool, "fan_in_fan_out": bool, "modules_to_save": list,
+    "target_modules": (str, list), "exclude_modules": (str, list)}
 _PREFIX = "base_model.model."
 _ENTRY = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+(?:\.weight|\.bias)?|token_adapter\.trainable_tokens_delta)")
 #: What may be trained of a module; all but ``lora_B.bias`` change its weight.
@@ -68,10 +77,14 @@ class AdapterConfig:
         """Returns r of a module of the base model."""
         return _of_pattern(self.rank_pattern, module, self.rank)
 
+    def alpha_of(self, module: str) -> float:
+        """Returns lora_alpha of a module of the base model."""
+        return _of_pattern(self.alpha_pattern, module, self.alpha)
+
     def scale_of(self, module: str) -> float:
         """Returns what B·A is multiplied by: alpha/r, or alpha/√r (rsLoRA, https://arxiv.org/abs/2312.03732)."""
         rank = self.rank_of(module)
-        return _of_pattern(self.alpha_pattern, module, self.alpha) / (math.sqrt(rank) if self.rslora else rank)
+        return self.alpha_of(module) / (math.sqrt(rank) if self.rslora else rank)
 
     def saves(self, name: str) -> bool:
         """Returns whether a parameter is of a module that the adapter replaces or adds."""
@@ -85,12 +98,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
         CheckpointError: If it cannot be read, is of another kind than LoRA, or has a setting that would change the
             weights in a way that is not supported; the message names the key.
     """
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(about, dict):
-            raise ValueError(f"a {type(about).__name__}, not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not an adapter's configuration ({error})") from error
+    about = read_object(path, _TYPES)
     if about.get("peft_type") != "LORA":
         raise CheckpointError(f"{path}: peft_type={about.get('peft_type')!r} is not supported, only 'LORA' is. Merge "
                               "it into its base with PEFT's merge_and_unload, where it has one, and name the result")
@@ -105,7 +113,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
                               "save_pretrained(…, path_initial_model_for_weight_conversion=…), or merged")
     try:
         return _parsed(path, about)
-    except (TypeError, ValueError, AttributeError, OverflowError, re.error) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, regex.error) as error:
         raise CheckpointError(f"{path} is not an adapter's configuration ({error})") from error
 
 
@@ -140,11 +148,18 @@ def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
 
 def _of_pattern(patterns: Mapping[str, _Value], module: str, otherwise: _Value) -> _Value:
     """Returns the value of the first pattern that is the module's name or the end of it, as PEFT matches."""
-    return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module)), otherwise)
+    for pattern, value in patterns.items():
+        try:
+            if regex.match(rf"(.*\.)?({pattern})$", module, timeout=PATIENCE):
+                return value
+        except TimeoutError:
+            raise CheckpointError(f"the pattern {_short(pattern)} takes more than {PATIENCE} s to match {module!r}; "
+                                  "write the names of the modules in the adapter's configuration") from None
+    return otherwise
 
 
 def _pattern(text: str) -> str:
-    re.compile(text)
+    regex.compile(text)
     return text
 
 

@@ -1,15 +1,23 @@
 """The small files of a checkpoint: ``config.json``, ``modules.json`` of sentence-transformers, ``taskarith.json``."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyterrier_taskarith._json import read_json, read_object
 from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig
 from pyterrier_taskarith.errors import CheckpointError
 from pyterrier_taskarith.families import family_of
 
+#: What is read from ``config.json`` here, beside what transformers reads.
+_TYPES = {"model_type": str, "architectures": list, "auto_map": dict, "quantization_config": dict, "vocab_size": int,
+          "tie_word_embeddings": bool, "n_positions": int, "max_position_embeddings": int, "rope_scaling": dict,
+          "rope_parameters": dict, "rope_theta": float, "id2label": dict, "sentence_transformers": dict,
+          "sbert_ce_default_activation_function": str, "layer_types": list}
+#: Keys that say how many layers a module is built with.
+_LAYERS = frozenset(("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_encoder_layers", "encoder_layers",
+                     "num_decoder_layers", "decoder_layers", "num_hidden_groups", "inner_group_num"))
 #: Modules without weights.
 _WEIGHTLESS = ("Pooling", "Normalize")
 #: The file of a merged folder that says what it was made from.
@@ -31,13 +39,9 @@ def read_config(folder: Path, *, trust_config: bool = False) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_object(path, _TYPES)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no config.json") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a JSON object ({error})") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a JSON object (but a {type(config).__name__})")
     try:
         family_of(str(config.get("model_type")))
     except (KeyError, ValueError) as error:
@@ -61,6 +65,20 @@ def read_config(folder: Path, *, trust_config: bool = False) -> dict[str, Any]:
         raise CheckpointError(f"{path} says that the weights are quantised (quantization_config); they cannot be "
                               "merged. Name the model as it was before quantisation")
     return config
+
+
+def check_layers(path: Path, config: Mapping[str, Any], tensors: int) -> None:
+    """Checks that a configuration states no more layers than there are tensors, before a module of so many is built.
+
+    Raises:
+        CheckpointError: Naming file, key and value.
+    """
+    for key, value in config.items():
+        if isinstance(value, dict):
+            check_layers(path, value, tensors)
+        elif key in _LAYERS and isinstance(value, int) and value > max(tensors, 1):
+            raise CheckpointError(f"{path}: {key} = {value}, but the files hold {tensors} tensors; the two are not of "
+                                  "one model")
 
 
 def adapted_config(config: Mapping[str, Any], adapter: AdapterConfig, shapes: Mapping[str, tuple[int, ...]]
@@ -91,9 +109,9 @@ def adapted_config(config: Mapping[str, Any], adapter: AdapterConfig, shapes: Ma
 def read_origin(root: Path) -> str | None:
     """Returns the Θ_T that a merged folder was made from, as it was named; None for other folders."""
     try:
-        inputs = json.loads((root / RECORD).read_text(encoding="utf-8"))["recipe"]["inputs"]
+        inputs = read_object(root / RECORD)["recipe"]["inputs"]
         return next((str(source) for role, source, *_ in inputs if role == "Θ_T"), None)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):  # of a folder that something else wrote, or damaged
         return None
 
 
@@ -126,7 +144,7 @@ def _modules(root: Path) -> list[tuple[str, Path]]:
         return []
     try:
         modules = [(re.sub(r"^sentence_transformers\.(?:.*\.)?", "", str(entry["type"])), str(entry["path"]))
-                   for entry in json.loads(path.read_text(encoding="utf-8"))]
+                   for entry in read_json(path)]
         if not modules:
             raise ValueError("it is empty")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyterrier_taskarith._json import read_object
 from pyterrier_taskarith.errors import CheckpointError, library_errors
 from pyterrier_taskarith.families import FAMILIES
 
@@ -128,10 +129,10 @@ def _sentencepiece(path: Path) -> Mapping[str, int]:
 def _spiece(path: Path) -> Mapping[str, int]:
     """T5's tokenizer puts ``<extra_id_99>`` … ``<extra_id_0>`` after its model's pieces; other families do not."""
     pieces = _sentencepiece(path)
-    about, config = (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    about, config = (read_object(file, {"tokenizer_class": str, "extra_ids": int}) if file.is_file() else {}
                      for file in (path.parent / "tokenizer_config.json", path.parent / "config.json"))
     with_sentinels = {str(kind): family.sentinels for kind, family in FAMILIES.items() if family.sentinels}
-    named = about.get("tokenizer_class") or with_sentinels.get(config.get("model_type"), "")
+    named = about.get("tokenizer_class") or with_sentinels.get(str(config.get("model_type")), "")
     count = about.get("extra_ids", 100) if named.removesuffix("Fast") in with_sentinels.values() else 0
     return {f"<extra_id_{number}>": len(pieces) + count - 1 - number for number in range(count)} | dict(pieces)
 

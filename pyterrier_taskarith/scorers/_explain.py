@@ -1,9 +1,9 @@
 """What is read of a re-ranker's models, and from which file: one table."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from pyterrier_taskarith._json import read_object
 from pyterrier_taskarith.arithmetic import CheckpointDifference, MergePlan
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import CheckpointError, library_errors
@@ -86,7 +86,7 @@ def _tokenizer(checkpoint: Checkpoint) -> Read:
     except CheckpointError as error:
         return {"tokenizer": (f"none ({error})", "")}
     path = checkpoint.tokenizer_folder / "tokenizer_config.json"
-    stated = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    stated = read_object(path) if path.is_file() else {}
 
     def origin(key: str) -> str:
         return path.name if key in stated else type(tokenizer).__name__

@@ -9,7 +9,7 @@ from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
 from pyterrier_taskarith.arithmetic import stream
-from pyterrier_taskarith.checkpoints import Checkpoint
+from pyterrier_taskarith.checkpoints import Checkpoint, check_layers
 from pyterrier_taskarith.errors import ScorerError, library_errors
 from pyterrier_taskarith.families import canonical, family_of, ties_embeddings
 from pyterrier_taskarith.scorers._scorer import ScorerOptions
@@ -47,6 +47,7 @@ def build_module(checkpoint: Checkpoint, auto_class: Any, options: ScorerOptions
     module_class = module_class[0] if isinstance(module_class, tuple) else module_class
     if int(transformers_version.split(".")[0]) < 5 and not ties_embeddings(checkpoint.config):
         config.tie_word_embeddings = False  # transformers 4 ties an mT5 that transformers 5 has written
+    check_layers(checkpoint.config_file, config.to_dict(), len(checkpoint.shapes))
     names = _names(module_class, config, checkpoint)
     missing = sorted(held for name, held in names.items()
                      if name not in checkpoint.shapes and not name.startswith(optional))

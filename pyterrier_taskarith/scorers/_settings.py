@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyterrier_taskarith._json import read_json, read_object
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import CheckpointError, ScorerError
+from pyterrier_taskarith.errors import ScorerError
 
 #: Names that sentence-transformers has given to the transformer's own settings, by preference.
 _TRANSFORMER_FILES = tuple(f"sentence_{kind}_config.json" for kind in (
@@ -52,20 +53,6 @@ class TransformerSettings:
     file: Path = Path()
 
 
-def read_json(path: Path) -> Any:
-    """Returns the content of a JSON file, or an empty dict where there is none.
-
-    Raises:
-        CheckpointError: If it is not JSON.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error})") from error
-
-
 def read_settings(path: Path, applied: Collection[str], harmless: Collection[str] = (),
                   unsupported: Collection[str] = ()) -> dict[str, Any]:
     """Reads a JSON file whose every key must be accounted for.
@@ -77,11 +64,10 @@ def read_settings(path: Path, applied: Collection[str], harmless: Collection[str
         unsupported: Keys that change a score unless they are null, false or empty.
 
     Raises:
-        ScorerError: If it is not an object, holds an unsupported setting, or a key that is not known.
+        CheckpointError: If it is not JSON, or not an object.
+        ScorerError: If it holds an unsupported setting, or a key that is not known.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ScorerError(f"{path} is not a JSON object")
+    content = read_object(path) if path.is_file() else {}
     refused = [key for key in content if key in unsupported and content[key]]
     unknown = sorted(content.keys() - {*applied, *harmless, *unsupported})
     if refused or unknown:
@@ -100,7 +86,7 @@ def read_modules(checkpoint: Checkpoint) -> list[Module]:
     """
     path = checkpoint.located.root / "modules.json"
     modules = []
-    for line in read_json(path):
+    for line in read_json(path) if path.is_file() else ():
         name = str(line["type"])
         if not name.startswith("sentence_transformers."):
             raise ScorerError(f"{path}: the module {name!r} is code beside the model, which is never run")
@@ -143,8 +129,8 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
         ScorerError: If a setting is not known or not supported.
     """
     folder = checkpoint.located.weights
-    path = next((folder / name for name in _TRANSFORMER_FILES if read_json(folder / name)),
-                folder / _TRANSFORMER_FILES[0])
+    paths = [folder / name for name in _TRANSFORMER_FILES]
+    path = next((path for path in paths if path.is_file() and read_object(path)), paths[0])
     content = read_settings(
         path, ("max_seq_length", "do_lower_case", "query_length", "document_length", "transformer_task",
                "modality_config", "module_output_name", "tokenizer_args", "processor_kwargs", "model_args",

@@ -12,6 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith._json import read_json
 from pyterrier_taskarith.data import Texts, TextSource
 from pyterrier_taskarith.errors import DataError, SetupError
 from pyterrier_taskarith.terrier._java import ensure_java
@@ -165,8 +166,8 @@ def first_stage(
 def _check(index: Path, recipe: dict[str, Any]) -> None:
     """Raises a DataError if the index does not hold this recipe."""
     try:
-        found = json.loads((index / RECIPE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = read_json(index / RECIPE, DataError)
+    except (FileNotFoundError, DataError):
         found = None
     if found != recipe:
         raise DataError(f"{index} is not the index that was built under this name: {RECIPE} in it is missing or says "

@@ -24,7 +24,7 @@ def refuses(folder, message):
 @pytest.mark.parametrize(("settings", "message"), [
     ({"peft_type": "IA3"}, "peft_type='IA3' is not supported, only 'LORA'"),
     ({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 20}, "peft_type='PREFIX_TUNING'"),
-    ({"peft_type": ["LORA"]}, r"peft_type=\['LORA'\]"),
+    ({"peft_type": ["LORA"]}, r"peft_type = .* must be a text"),
     ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication=\[\[0, 2\], \[1, 2\]\] is not supported"),
     ({"megatron_config": {"a": 1}}, "megatron_config=.* is not supported"),
     ({"use_qalora": True}, "use_qalora=True is not supported"),
@@ -37,7 +37,7 @@ def refuses(folder, message):
     ({"r": 0}, "r: the rank 0 is not a whole"), ({"r": True}, "the rank True"), ({"r": 3}, "fits the base model"),
     ({"lora_alpha": "8"}, "lora_alpha: alpha '8'"), ({"lora_alpha": float("nan")}, "alpha nan"),
     ({"rank_pattern": {"query": 3}}, r"lora_A.weight' has the shape \[4, 32\], but \[3, 32\] fits"),
-    ({"rank_pattern": ["query"]}, "is not an adapter's configuration"),
+    ({"rank_pattern": ["query"]}, "rank_pattern = .* must be an object"),
     ({"alpha_pattern": {"(": 3}}, "is not an adapter's configuration"),
     ({"base_model_name_or_path": None}, "names no base model; write its hub id or folder"),
     ({"use_dora": True}, "PEFT cannot merge it .*2 entries are missing.*lora_magnitude_vector"),
@@ -63,7 +63,7 @@ def test_a_setting_that_would_change_the_weights_otherwise_is_named(bert, tmp_pa
     ({"bert.encoder.layer.0.attention.self.key.lora_B.bias": (31,)}, "entries are missing or unknown.*key.lora_B"),
     ({"bert.embeddings.word_embeddings.token_adapter.trainable_tokens_delta": (2, 32)}, "PEFT cannot.*tokens_delta"),
     ({"bert.embeddings.LayerNorm.lora_A.weight": (4, 32), "bert.embeddings.LayerNorm.lora_B.weight": (32, 4)},
-     "entries are missing or unknown.*LayerNorm"),
+     "PEFT cannot merge it.*LayerNorm"),
     ({"cls.predictions.decoder.lora_A.weight": (4, 32), "cls.predictions.decoder.lora_B.weight": (500, 4)},
      "it adapts cls.predictions.decoder, which the base model .* ties to another matrix"),
     ({f"{MODULE}.lora_A.weight": (4, 32, 1)}, r"has the shape \[4, 32, 1\], but \[4, 32\] fits"),
@@ -122,7 +122,7 @@ def test_a_configuration_without_weights_names_what_is_missing(bert, tmp_path):
 def test_a_configuration_that_is_none_is_named(bert, tmp_path, content):
     lora_adapter(tmp_path / "a", bert.base, targets=["query"])
     (tmp_path / "a" / "adapter_config.json").write_bytes(content.encode("utf-8", "surrogatepass"))
-    refuses(tmp_path / "a", "adapter_config.json is not an adapter's configuration")
+    refuses(tmp_path / "a", "adapter_config.json is not (JSON|a JSON object)")
 
 
 def test_an_adapter_of_an_adapter_is_refused_and_so_is_one_of_itself(bert, tmp_path):
@@ -173,3 +173,22 @@ def test_peft_is_asked_for_where_it_is_needed_and_not_where_it_is_not(bert, tmp_
     assert Checkpoint(tmp_path / "plain").shapes
     with pytest.raises(MissingPackageError, match="pip install peft"):
         _ = Checkpoint(tmp_path / "dora").shapes
+
+
+#: Takes a regular expression engine without a limit of time years for the names of this model.
+ENDLESS = r"(.+)(.+)(.+)(.+)(.+)(.+)(.+)(.+)\3\4\5\6\7[!?]"
+
+
+def test_a_pattern_that_takes_too_long_is_named(bert, tmp_path):
+    lora_adapter(tmp_path / "a", bert.base, targets=["query"], rank_pattern={ENDLESS: 2})
+    refuses(tmp_path / "a", r"the pattern .* takes more than 1 s to match '.*query'")
+
+
+def test_modules_that_peft_merges_are_found_by_their_names_whatever_the_pattern(bert, tmp_path):
+    pytest.importorskip("peft")
+    options = {"targets": ["query"], "fan_in_fan_out": True}  # which PEFT alone merges
+    lora_adapter(tmp_path / "named", bert.base, **options)
+    lora_adapter(tmp_path / "endless", bert.base, **options, target_modules=ENDLESS)
+    named, endless = Checkpoint(tmp_path / "named"), Checkpoint(tmp_path / "endless")
+    for name in named.shapes:
+        assert torch.equal(named.tensor(name), endless.tensor(name))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pyterrier_taskarith import TaskArithReranker
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import CheckpointError
 from testing import bert_triple
@@ -169,6 +170,15 @@ def test_an_index_that_cannot_be_followed_is_refused(bert, tmp_path, content, me
         _ = Checkpoint(folder).shapes
 
 
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 3000}, {"num_hidden_layers": 10**7}])
+def test_a_configuration_with_more_layers_than_tensors_is_refused_before_a_module_is_built(bert, tmp_path, change):
+    folder = copied(bert.ranker, tmp_path / "deep")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(CheckpointError, match=r"config.json: num_hidden_layers = \d+, but the files hold \d+ tensors"):
+        _ = TaskArithReranker(folder, vectors={}, verbose=False).model
+
+
 def test_code_that_a_folder_brings_is_not_run_and_not_needed_for_a_known_type(bert, tmp_path):
     # As transformers decides without consent: its own class where it has one, else an error.
     folder = copied(bert.ranker, tmp_path / "code")
@@ -249,18 +259,18 @@ def test_a_folder_without_config_is_no_checkpoint(bert, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("{", "is not a JSON object"), ("[1]", "is not a JSON object"), ("null", "is not a JSON object"),
-    ("\ud83d", "is not a JSON object"),
+    ("{", "is not JSON"), ("[1]", "is not a JSON object"), ("null", "is not a JSON object"),
+    ("\ud83d", "is not JSON"),
     ("{}", "states no model_type that transformers knows.*None"),
     ('{"model_type": "new", "architectures": ["NewModel"]}',
      "states no model_type.*'new', of .*NewModel.*code of its own.*never run"),
     ('{"model_type": "nonsense"}', "states no model_type that transformers knows.*'nonsense'"),
-    ('{"model_type": ["bert"]}', "states no model_type that transformers knows"),
+    ('{"model_type": ["bert"]}', "model_type = .* must be a text"),
 ])
 def test_a_config_that_is_none_is_named(bert, tmp_path, content, message):
     folder = copied(bert.ranker, tmp_path / "config")
     (folder / "config.json").write_bytes(content.encode("utf-8", "surrogatepass"))
-    with pytest.raises(CheckpointError, match=rf"config\.json {message}"):
+    with pytest.raises(CheckpointError, match=rf"config\.json:? {message}"):
         _ = Checkpoint(folder).shapes
 
 

@@ -98,7 +98,7 @@ def test_without_any_java_one_sentence_says_what_to_install():
 
 
 def test_a_home_set_through_pyterrier_is_left_to_pyterrier(monkeypatch, tmp_path, on_path):
-    monkeypatch.setattr(pt.java, "configure", {"java_home": "/chosen"})
+    monkeypatch.setattr(pt.java, "configure", {"java_home": "/chosen", "options": ["-Xrs"]})
     assert ensure_java() == "/chosen"
     assert os.environ["JAVA_HOME"] == ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from pyterrier_taskarith._json import read_json, read_object
 from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic.save._record import inputs
 from pyterrier_taskarith.checkpoints import RECORD, WEIGHT_FILES, Checkpoint
@@ -51,7 +52,7 @@ def _modules(root: Path) -> list[Path]:
     modules = root / "modules.json"
     if not modules.is_file():
         return []
-    return [root / str(entry["path"]) for entry in json.loads(modules.read_text(encoding="utf-8"))]
+    return [root / str(entry["path"]) for entry in read_json(modules)]
 
 
 def copy_files(files: dict[Path, Path], folder: Path) -> None:
@@ -68,7 +69,7 @@ def sha256_of(path: Path) -> str:
 
 def state_dtype(config: Path, dtype: str) -> None:
     """Writes into a ``config.json`` in which dtype the weights beside it are."""
-    content = json.loads(config.read_text(encoding="utf-8"))
+    content = read_object(config)
     for key in [key for key in ("dtype", "torch_dtype") if key in content] or ["torch_dtype"]:
         content[key] = dtype
     config.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

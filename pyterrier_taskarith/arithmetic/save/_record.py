@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pyterrier_taskarith._files import known_sha256, remember_sha256
+from pyterrier_taskarith._json import read_object
 from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._alphas import LayerAlphas
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference
@@ -228,7 +229,7 @@ class Record:
 def read_record(folder: Path) -> Record | None:
     """Returns the record of a folder, or None where there is none that this version can read, or it is damaged."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = read_object(folder / RECORD)
         if content["format"] != FORMAT or content.pop("sha256") != _sha256(content):
             return None
         return Record(folder, dict(content["recipe"]), {str(name): list(seen)
