@@ -23,6 +23,8 @@ from pyterrier_taskarith.families import canonical, family_of, is_head, ties_emb
 _A, _B = "lora_A.weight", "lora_B.weight"
 #: Model types whose weights are stored as (inputs, outputs); PEFT reads that from the layer's class.
 _CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
+#: Names of embeddings and outputs that PEFT's ``ensure_weight_tying`` is about.
+_TIED = ("embed_tokens", "lm_head")
 _GENERATES = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 #: PEFT's name of a task -> the class that it is trained with.
 _CLASSES = {"FEATURE_EXTRACTION": "AutoModel", "SEQ_CLS": "AutoModelForSequenceClassification",
@@ -148,7 +150,7 @@ class _Fit:
                 shapes[key] = self._given[whole]
             if (any(part.startswith("lora_") and part != "lora_B.bias" for part in parts)
                     or whole and key == self._family.embedding and about.saves(f"{module}.weight")
-                    and not self._replaces_all(key)):
+                    and not (about.tied and module.rpartition(".")[2] in _TIED) and not self._replaces_all(key)):
                 self._must_stand_alone(key, module)
             change = whole if set(parts) == {"whole"} else self._low_rank(key, parts, module)
             if change is None:

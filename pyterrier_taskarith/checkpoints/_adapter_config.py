@@ -59,6 +59,7 @@ class AdapterConfig:
         rslora: Whether the scale is alpha/√r, not alpha/r.
         plain: Whether B·A is all that is done to a matrix, which is stored as (outputs, inputs).
         saved_modules: Names of modules that the adapter replaces.
+        tied: Whether an embedding that it replaces is also the matrix that is tied to it.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class AdapterConfig:
     rslora: bool
     plain: bool
     saved_modules: tuple[str, ...]
+    tied: bool
 
     def rank_of(self, module: str) -> int:
         """Returns r of a module of the base model."""
@@ -143,7 +145,7 @@ def _parsed(path: Path, about: Mapping[str, Any]) -> AdapterConfig:
         {_pattern(key): _rank(key, value) for key, value in (about.get("rank_pattern") or {}).items()},
         {_pattern(key): _number(key, value) for key, value in (about.get("alpha_pattern") or {}).items()},
         bool(about.get("use_rslora")), not about.get("use_dora") and not about.get("fan_in_fan_out"),
-        tuple(map(str, about.get("modules_to_save") or ())))
+        tuple(map(str, about.get("modules_to_save") or ())), bool(about.get("ensure_weight_tying")))
 
 
 def _of_pattern(patterns: Mapping[str, _Value], module: str, otherwise: _Value) -> _Value:

@@ -64,6 +64,12 @@ CASES = {
         "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", "trainable_token_indices": [90, 91, 92]}, 93),
     "tied Llama, trained tokens": Case(CAUSAL_LM, "tied", {
         "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", "trainable_token_indices": [1, 9]}),
+    "tied Llama, embedding saved for both": Case(CAUSAL_LM, "tied", {
+        "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", "modules_to_save": ["embed_tokens"],
+        "ensure_weight_tying": True}),
+    "tied Llama, output saved for both": Case(CAUSAL_LM, "tied", {
+        "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", "modules_to_save": ["lm_head"],
+        "ensure_weight_tying": True}),
     "tied Llama's classifier, embedding": Case(CLASSES, "tied", {
         "target_modules": ["q_proj"], "task_type": "SEQ_CLS", "modules_to_save": ["embed_tokens", "score"]}),
     "Llama's classifier": Case(CLASSES, "llama", {"target_modules": ["q_proj"], "task_type": "SEQ_CLS"}),
@@ -86,6 +92,11 @@ REFUSED = {
         "target_modules": ["q"], "task_type": "SEQ_2_SEQ_LM", "modules_to_save": ["shared"]}), "ties to"),
     "B·A on one of two tied": (Case(CAUSAL_LM, "tied", {
         "target_modules": ["embed_tokens"], "task_type": "CAUSAL_LM"}), "ties to"),
+    "B·A on both": (Case(CAUSAL_LM, "tied", {
+        "target_modules": ["embed_tokens"], "task_type": "CAUSAL_LM", "ensure_weight_tying": True}), "ties to"),
+    "one of T5's four, where PEFT ties none": (Case(SEQ2SEQ, "t5", {
+        "target_modules": ["q"], "task_type": "SEQ_2_SEQ_LM", "modules_to_save": ["shared"],
+        "ensure_weight_tying": True}), "ties to"),
     "OLoRA": (Case(MASKED, "bert", {"target_modules": ["query"], "init_lora_weights": "olora"}), "'olora'"),
     "replicated layers": (Case(CAUSAL_LM, "llama", {"target_modules": ["q_proj"], "task_type": "CAUSAL_LM",
                                                     "layer_replication": [[0, 2], [1, 2]]}), "layer_replication="),

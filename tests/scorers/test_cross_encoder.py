@@ -433,6 +433,30 @@ def test_models_without_a_classification_head_are_refused(tmp_path):
         scorer_of(triple.ranker)
 
 
+@pytest.mark.parametrize(("family", "role", "saved"), [
+    ("bert", "ranker", []), ("distilbert", "ranker", ["classifier"]), ("roberta", "base", ["classifier"]),
+    ("bert", "base", ["classifier", "pooler"])])
+def test_a_folder_may_hold_an_adapter(tmp_path, family, role, saved):
+    from peft import LoraConfig, get_peft_model
+    from sentence_transformers import CrossEncoder as Reference
+
+    triple = cross_encoder_triple(tmp_path, family=family, saved_by=NEW, activation=IDENTITY)
+    model = Reference(str(getattr(triple, role)), num_labels=1, device="cpu", activation_fn=torch.nn.Identity())
+    adapted = get_peft_model(model.model, LoraConfig(
+        task_type="SEQ_CLS", r=4, init_lora_weights=False, modules_to_save=saved or None,
+        target_modules=["q_lin", "v_lin"] if family == "distilbert" else ["query", "value"]))
+    for name, parameter in adapted.named_parameters():
+        if "modules_to_save" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    adapted.save_pretrained(tmp_path / "adapted")
+    for path in triple.ranker.iterdir():
+        if path.is_file() and path.name not in ("config.json", "model.safetensors"):
+            shutil.copy(path, tmp_path / "adapted")
+    queries, texts = pairs(plain_texts())
+    expected = model.predict(list(zip(queries, texts, strict=True)), show_progress_bar=False)
+    np.testing.assert_allclose(scorer_of(tmp_path / "adapted").score(queries, texts, "w"), expected, atol=1e-5)
+
+
 def test_three_labels_are_refused(tmp_path):
     with pytest.raises(ScorerError, match="has 3 labels; a re-ranker has one"):
         scorer_of(cross_encoder_triple(tmp_path, labels=3).ranker)
