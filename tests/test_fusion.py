@@ -79,6 +79,7 @@ def ranx():
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.slow
 def test_mix_equals_ranx(ranx, seed, weight):
     frame, table = random_runs(seed)
     fused = ranx[seed][1][WEIGHTS.index(weight)]

@@ -48,6 +48,7 @@ def test_every_setting_is_the_files_or_one_torch_add_bit_for_bit(case, where):
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("name", ["demo", "bert", "t5-bin"])
+@pytest.mark.slow
 def test_fifty_changes_back_and_forth_end_bit_identical_to_a_fresh_merge(made, name, where):
     case = made(name)
     weights = live(case, where)

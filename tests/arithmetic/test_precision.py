@@ -89,6 +89,7 @@ def test_a_negative_zero_of_the_ranker_stays_one_at_alpha_zero(bert, tmp_path):
     assert torch.signbit(saved["encoder.layer.0.output.dense.bias"]).all()
 
 
+@pytest.mark.slow
 def test_reading_a_merge_changes_nothing_that_is_read_later(case):
     first, vector = Checkpoint(case.triple.ranker), TaskVector(case.triple.domain, case.triple.base)
     before = {name: first.tensor(name).clone() for name in first.shapes}

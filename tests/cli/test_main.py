@@ -119,6 +119,7 @@ def test_the_installed_command_is_this_one():
     assert command.load() is main
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error(models):
     read, write = os.pipe()
     os.close(read)

@@ -165,6 +165,7 @@ def test_a_place_that_cannot_be_written_is_one_line(models, printed):
     assert status == 1 and err.startswith("taskarith: ") and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_returns_130_and_leaves_nothing(models, tmp_path):
     """The signal comes when the weights are on their way to the disk."""
     out = tmp_path / "work" / "merged"

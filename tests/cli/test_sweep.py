@@ -222,6 +222,7 @@ def test_a_collection_with_judgements_of_other_documents_is_one_line(printed, fo
 
 
 @pytest.mark.java
+@pytest.mark.slow
 def test_a_collection_has_bm25_before_the_reranker(printed, models, folder):
     (folder / "topics.tsv").rename("queries.tsv")
     status, out, err = printed("sweep", *models, "--collection", ".", *GRID)

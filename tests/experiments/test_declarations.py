@@ -74,6 +74,7 @@ def test_a_file_of_declarations_adds_and_replaces(tmp_path):
     assert [dataset.name for dataset in request.developments] == ["SciFact", "NFCorpus"]
 
 
+@pytest.mark.slow
 def test_the_readmes_declarations_make_a_table(tmp_path, monkeypatch):
     text = README.read_text(encoding="utf-8")
     code = re.search(r"<!-- declarations -->\n```python\n(.*?)```", text, re.DOTALL)[1]

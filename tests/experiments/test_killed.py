@@ -55,6 +55,7 @@ def made(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, undisturbed):
     chance = random.Random(6)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

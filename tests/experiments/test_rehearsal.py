@@ -42,8 +42,8 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(("name", "titles"), [
     ("table1", ["Table 1, our figures", "TREC-COVID: ours, the paper's, difference", "α", "λ"]),
     ("table2", ["Table 2, our figures", "MIRACL French: ours, the paper's, difference"]),
-    ("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"]),
-    ("layers", ["T5-Large: layers, α = "]),
+    pytest.param("table3", ["Table 3, re-ranker alone", "Table 3, .5 BM25 + .5 re-ranker"], marks=pytest.mark.long),
+    pytest.param("layers", ["T5-Large: layers, α = "], marks=pytest.mark.long),
 ])
 def test_a_command_rehearses_its_table_with_bm25_and_all_its_systems(folder, name, titles):
     command = [sys.executable, "-m", f"experiments.{name}", "--rehearse", "--folder", str(folder), "--device", "cpu"]

@@ -13,6 +13,7 @@ WORDS = "river stone garden copper winter lantern harbour meadow thunder violin 
 
 @pytest.mark.slow
 @pytest.mark.java
+@pytest.mark.long
 def test_the_recipe_and_its_parts_suggest_an_alpha(tmp_path):
     random = np.random.default_rng(0)
     texts = ["The {} {} {}. A {} {} {} {} {} {} {} is there. All is well.".format(*random.choice(WORDS[:8], 10))

@@ -44,6 +44,7 @@ def check(notebook, *, queries: int, few: int, held_out: int, alphas: int) -> No
 @pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_it_runs_on_a_few_queries(tmp_path):
     notebook = run(NAME, tmp_path, QUERIES=12, FEW=6, HELD_OUT=8, DEPTH=10, ALPHAS=[0, 0.5, 1])
     check(notebook, queries=12, few=6, held_out=8, alphas=3)

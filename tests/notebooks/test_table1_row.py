@@ -66,6 +66,7 @@ def rows(text: str) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_it_runs_on_a_few_queries(tmp_path):
     notebook = run(NAME, tmp_path, REHEARSE=True, SYSTEM="DistilBERT", DATASET="SciFact", QUERIES=2, FOLDER=None)
     check(notebook)

@@ -37,6 +37,7 @@ def check(notebook) -> None:
 @pytest.mark.slow
 @pytest.mark.java
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_it_runs_on_a_few_modules(tmp_path):
     notebook = run(NAME, tmp_path, MODULES=["asyncio", "logging", "threading"], ALPHAS=[0, 0.5, 1])
     check(notebook)

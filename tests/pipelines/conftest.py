@@ -14,7 +14,7 @@ def t5(tmp_path_factory):
     return str(triple.ranker), str(triple.domain), str(triple.base)
 
 
-@pytest.fixture(params=["bi-encoder", "T5"])
+@pytest.fixture(params=["bi-encoder", pytest.param("T5", marks=pytest.mark.slow)])
 def r(request, t5):
     """A re-ranker of either kind."""
     return TaskArithReranker(*(DEMO if request.param == "bi-encoder" else t5), alpha=0.7, verbose=False)

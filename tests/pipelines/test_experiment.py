@@ -70,6 +70,7 @@ def test_validation_loads_nothing(first):
                       qrels(topics(12)), MEASURES, validate="error")
 
 
+@pytest.mark.slow
 def test_significance_against_a_baseline(first, variants):
     results = pt.Experiment([first, *(first >> Mix(variant) for variant in variants.values())], topics(12),
                             qrels(topics(12)), MEASURES, names=["BM25", *variants], baseline=0, correction="bonferroni")

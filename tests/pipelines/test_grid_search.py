@@ -75,6 +75,7 @@ def test_a_grid_scan_gives_every_value(first, fresh, surface):
         assert getattr(row, MEASURE) == pytest.approx(surface[row.tran_0_alpha, row.tran_1_weight], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_grid_scan_of_several_measures_scores_once_an_alpha_and_is_brute_force(first, fresh):
     mix, measures = Mix(fresh), [MEASURE, "map", ir_measures.P @ 3]
     alphas, weights = [0.0, 0.5, 1.0], [0.2, 0.6, 1.0]
@@ -151,6 +152,7 @@ def test_folds_are_tuned_on_the_others_and_settings_restored(first, fresh):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_jobs_give_the_same_setting_and_a_tuned_pipeline(first, fresh, surface):
     pytest.importorskip("joblib")
     mix = Mix(fresh)

@@ -24,6 +24,7 @@ def scores(transformer, frame: pd.DataFrame) -> np.ndarray:
         return transformer.transform(frame)["score"].to_numpy()
 
 
+@pytest.mark.slow
 def test_pyterrier_t5s_reranker_gives_the_live_scores_one_by_one(t5_reranker):
     monot5 = t5_reranker.to_monot5()
     assert type(monot5).__module__ == "pyterrier_t5" and not monot5.verbose and monot5.text_field == "text"

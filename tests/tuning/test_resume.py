@@ -124,6 +124,7 @@ def at_once(triple, file, barrier):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_sweeps_at_once_share_a_file(triple, tmp_path):
     """Each process made a first line of its own when ``resume=`` was a text file: nobody could read it again."""
     context, file = multiprocessing.get_context("spawn"), tmp_path / "sweep.scores"
