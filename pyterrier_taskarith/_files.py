@@ -101,17 +101,9 @@ def _put(filled: Path, target: Path, aside: Path, replaces: bool) -> None:
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
-    """Gives a folder beside the target, removed at the end; those that killed writers left are removed first.
-
-    A writer holds a lock from before its folder is there until after it is gone. The kernel drops a lock when its
-    process dies, however it dies, so that what was left can be told from what is being written.
-    """
+    """Gives a folder beside the target, removed at the end; those that killed writers left are removed first."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{glob.escape(_short(target.name))}.{'[0-9a-f]' * 8}.lock"):
-        lock = FileLock(left, timeout=0)
-        with suppress(Timeout, OSError, NotImplementedError):  # its writer lives, or nobody can tell
-            lock.acquire()
-            _remove(left.with_suffix(".tmp"), target, lock)
+    remove_left(target)
     lock = _lock(target)
     folder = Path(lock.lock_file).with_suffix(".tmp")
     try:
@@ -119,6 +111,23 @@ def _scratch(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove(folder, target, lock)
+
+
+def remove_left(target: Path) -> None:
+    """Removes what killed writers of a file or folder left beside it.
+
+    A writer holds a lock from before its temporary folder is there until after it is gone. The kernel releases a lock
+    when its process dies, however it dies, so that what was left can be told from what is being written.
+
+    Args:
+        target: What was being written; through a link, what it leads to.
+    """
+    target = Path(os.path.realpath(target))
+    for left in target.parent.glob(f".{glob.escape(_short(target.name))}.{'[0-9a-f]' * 8}.lock"):
+        lock = FileLock(left, timeout=0)
+        with suppress(Timeout, OSError, NotImplementedError):  # still being written, or the disk has no locks
+            lock.acquire()
+            _remove(left.with_suffix(".tmp"), target, lock)
 
 
 def _short(name: str) -> str:

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from pyterrier_taskarith._files import new_file
 from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.arithmetic._difference import FORMAT, CheckpointDifference, SavedDifference
-from pyterrier_taskarith.arithmetic._merge import Merge
 from pyterrier_taskarith.arithmetic._term import Edit, Term, TermSum
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
+from pyterrier_taskarith.arithmetic.save import Merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import MergeError
 from pyterrier_taskarith.families import is_head

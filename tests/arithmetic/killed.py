@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pyterrier_taskarith.arithmetic import TaskVector
-from pyterrier_taskarith.arithmetic.save._save import save_merge
+from pyterrier_taskarith.arithmetic.save._merge import save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from pyterrier_taskarith.arithmetic import MergeError, TaskVector
-from pyterrier_taskarith.arithmetic.save._save import save_merge
+from pyterrier_taskarith.arithmetic.save._merge import save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic.folders import changed, copy_of, files, state
 from tests.arithmetic.reference import merge_of
@@ -208,3 +208,12 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(triple, tmp_path, monk
     with pytest.raises(MergeError, match=r"domain/model\.safetensors was changed while the merge read it"):
         merge_of(triple).save(tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
+
+
+def test_what_a_killed_run_left_is_removed_where_the_merge_is_there_already(triple, merged):
+    left = merged.parent / ".merged.0123abcd.tmp"
+    (left / "new").mkdir(parents=True)
+    left.with_suffix(".lock").touch()
+    before = state(merged)
+    merge_of(triple).save(merged)
+    assert state(merged) == before and not list(merged.parent.glob(".merged.*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyterrier_taskarith.arithmetic import MergeError
-from pyterrier_taskarith.arithmetic.save import _save
+from pyterrier_taskarith.arithmetic.save import _merge
 from tests.arithmetic.folders import copy_of, files, filled, reorder_tokens, state, tokens_of
 from tests.arithmetic.reference import Case, merge_of
 from tests.checkpoints.by_hand import copied, parameters, same_bits
@@ -77,7 +77,7 @@ def test_a_file_that_grows_too_large_leaves_nothing_behind(bert, tmp_path):
     assert merge_of(bert.triple).save(tmp_path / "merged").is_dir()
 
 
-@pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (shutil, "copyfile"), (_save, "model_card")])
+@pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (shutil, "copyfile"), (_merge, "model_card")])
 def test_a_full_disk_at_any_step_leaves_nothing_behind(bert, tmp_path, monkeypatch, module, call):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyterrier_taskarith.arithmetic import MergeError
-from pyterrier_taskarith.arithmetic.save._save import in_bytes, save_merge
+from pyterrier_taskarith.arithmetic.save._merge import in_bytes, save_merge
 from pyterrier_taskarith.checkpoints import Checkpoint
 from tests.arithmetic.folders import files
 from tests.arithmetic.reference import merge_of

@@ -1,21 +1,25 @@
-"""A merge -> an ordinary model folder, complete or absent."""
+"""A merge that can be extended, and saved as an ordinary model folder, complete or absent."""
 
+import copy
 import logging
 import numbers
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith._files import new_folder, remove_left
 from pyterrier_taskarith._parallel import run_parallel
 from pyterrier_taskarith.arithmetic._merged import MergedWeights
+from pyterrier_taskarith.arithmetic._term import TermSum
 from pyterrier_taskarith.arithmetic.save._companions import companions, copy_files, model_card, sha256_of, state_dtype
 from pyterrier_taskarith.arithmetic.save._record import Hashes, inputs, read_record, recipe, write_record
 from pyterrier_taskarith.arithmetic.save._writer import into_shards, tensors, write_index, write_weights
+from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import MergeError
 
 logger = logging.getLogger("pyterrier_taskarith")
@@ -27,32 +31,57 @@ SHARD_SIZE = "5GB"
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
+class Merge(MergedWeights):
+    """Θ' = Θ_T + Σ α_i τ_i; made by ``Checkpoint(T) + 0.7 * vector``, computed when read or saved."""
+
+    def __add__(self, vector: object) -> "Merge":
+        if not isinstance(vector, TermSum):
+            return NotImplemented
+        name = next(name for name in (f"vector{number}" for number in count(2)) if name not in self.vectors)
+        return Merge(self.ranker, {**self.vectors, name: vector}, {**self.alphas, name: 1.0})
+
+    def __sub__(self, vector: object) -> "Merge":
+        if not isinstance(vector, TermSum):
+            return NotImplemented
+        return self + -vector
+
+    def save(self, folder: str | Path, *, dtype: str | None = None, shard_size: str | int | None = None,
+             overwrite: bool = False, verbose: bool = False) -> Path:
+        """Writes Θ' as a model folder that transformers, sentence-transformers and pyterrier_t5 load.
+
+        Everything but the weights is Θ_T's own, byte for byte (where Θ_T is an adapter, its base model's). Each weight
+        is computed in float32 and rounded once. The folder appears when it is complete. Memory stays small whatever
+        the model's size, unless a merge method needs whole tensors. A folder that this very merge wrote before, by the
+        sha256 of all inputs, is left as it is.
+
+        Args:
+            folder: Where; it must not exist, or be empty, or hold this merge.
+            dtype: "float32", "float16" or "bfloat16" for floating-point tensors; None keeps each one's dtype in Θ_T.
+            shard_size: Largest weight file, as bytes or like "5GB" (the default) or "500MiB"; a larger model is
+                written as shards with an index.
+            overwrite: Whether a folder that holds another merge, and nothing else, is replaced.
+            verbose: Whether to show progress.
+
+        Returns:
+            The folder.
+
+        Raises:
+            MergeError: If the models do not fit each other, the folder holds something else, an argument is wrong, a
+                weight is not finite, or a file was changed while it was read.
+            OSError: If the disk is full or read-only; nothing is left behind then.
+        """
+        # New objects: those that the user holds may remember headers of files that have changed since.
+        fresh = MergedWeights(Checkpoint(self.ranker), copy.deepcopy(self.vectors), self.alphas)
+        return save_merge(fresh, Path(folder), dtype=dtype, shard_size=shard_size, overwrite=overwrite,
+                          verbose=verbose)
+
+    def __repr__(self) -> str:
+        return f"Merge({self})"
+
+
 def save_merge(merge: MergedWeights, folder: Path, *, dtype: str | None = None, shard_size: str | int | None = None,
                overwrite: bool = False, verbose: bool = False) -> Path:
-    """Writes Θ' as a model folder that transformers, sentence-transformers and pyterrier_t5 load.
-
-    Everything but the weights is Θ_T's own, byte for byte (where Θ_T is an adapter, its base model's). Each weight is
-    computed in float32 and rounded once. The folder appears when it is complete; memory stays small whatever the
-    model's size, but for what a merge method must see whole. A folder that this very merge wrote before is left as it
-    is; the inputs' sha256 decide.
-
-    Args:
-        merge: What to write; read for the first time, so that it knows the files as they are now.
-        folder: Where; it must not exist, or be empty, or hold this merge.
-        dtype: "float32", "float16" or "bfloat16" for floating-point tensors; None keeps each one's dtype in Θ_T.
-        shard_size: Largest weight file, as bytes or like "5GB" or "500MiB"; a larger model is written as shards with
-            an index; None: :data:`SHARD_SIZE`.
-        overwrite: Whether a folder that holds another merge, and nothing else, is replaced.
-        verbose: Whether to show progress.
-
-    Returns:
-        The folder.
-
-    Raises:
-        MergeError: If the folder holds something else, an argument is wrong, a weight is not finite, or a file was
-            changed while it was read.
-        OSError: If the disk is full or read-only; nothing is left behind then.
-    """
+    """Writes a merge, none of whose files was read before; see :meth:`Merge.save`."""
     if dtype is not None and dtype not in DTYPES:
         raise MergeError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}, or None for Θ_T's own")
     most = in_bytes(SHARD_SIZE if shard_size is None else shard_size)
@@ -72,6 +101,7 @@ def save_merge(merge: MergedWeights, folder: Path, *, dtype: str | None = None, 
         if _occupied(target):
             run_parallel(job for _, job in hashes.jobs())
             if _is_there(folder, target, made(), overwrite):
+                remove_left(target)
                 logger.info("%s holds this merge already: %s", folder, merge)
                 return folder
         try:
@@ -106,7 +136,7 @@ def in_bytes(size: str | int) -> int:
         size: A number of bytes, or a text such as "5GB" (10⁹) or "500MiB" (2²⁰).
 
     Raises:
-        MergeError: If it is no such size, or not positive.
+        MergeError: If it is anything else, or not positive.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B)?", str(size).strip().upper())
     found = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
@@ -145,7 +175,7 @@ def _is_there(folder: Path, target: Path, wanted: dict[str, Any], overwrite: boo
 
 @contextmanager
 def _progress(total: int, verbose: bool) -> Iterator[Any]:
-    """Gives what is told of written bytes: a progress bar, or None."""
+    """Yields the callback that takes numbers of written bytes: a progress bar's, or None."""
     if not verbose:
         yield None
         return
