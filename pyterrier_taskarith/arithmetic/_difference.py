@@ -38,7 +38,7 @@ class Difference(Protocol):
 
     @property
     def selections(self) -> tuple[tuple[Layers, ...], ...]:
-        """What it was restricted to: a parameter that lies in all layers of none of them is kept, not missed."""
+        """Restrictions of its terms; a parameter that satisfies none of them is kept and may be absent."""
 
     @property
     def fingerprint(self) -> str:
@@ -54,13 +54,18 @@ class Difference(Protocol):
         """Returns the weight files it is read from."""
 
     def parts(self) -> "Iterable[Difference]":
-        """Yields the differences it is made of, itself where it is made of no other."""
+        """Returns the differences that it combines; itself where it combines none."""
+        return [self]
+
+    def models(self) -> "Mapping[str, Checkpoint | Difference]":
+        """Returns what has a configuration and a vocabulary, by its name in an error."""
+        return {self.label: self}
 
     def close(self) -> None:
-        """Lets go of mapped files."""
+        """Closes the files; the next read opens them again."""
 
 
-class CheckpointDifference:
+class CheckpointDifference(Difference):
     """τ = Θ_D − Θ_0 (paper, eq. 1), read from the two checkpoints when asked."""
 
     selections: tuple[tuple[Layers, ...], ...] = ((),)
@@ -105,7 +110,7 @@ class CheckpointDifference:
         known = self.domain.vocabulary or self.base.vocabulary
         if self.rows is None or known is None:
             return known
-        position = {int(row): place for place, row in enumerate(self.rows.ours)}
+        position = {int(row): index for index, row in enumerate(self.rows.ours)}
         return {token: position[row] for token, row in known.items() if row in position}
 
     @cached_property
@@ -138,10 +143,11 @@ class CheckpointDifference:
 
     def lacking(self, name: str) -> str:
         """Returns the checkpoint without the parameter."""
-        lacks = [label for label, has in ((f"Θ_D {self.domain.source!r}", self.domain), (f"Θ_0 {self.base.source!r}",
-                                                                                       self.base))
-                 if name not in has.shapes]
-        return " and ".join(lacks)
+        return " and ".join(label for label, model in self.models().items() if name not in model.shapes)
+
+    def models(self) -> "Mapping[str, Checkpoint | Difference]":
+        """Returns both checkpoints."""
+        return {f"Θ_D {self.domain.source!r}": self.domain, f"Θ_0 {self.base.source!r}": self.base}
 
     def tensor(self, name: str) -> torch.Tensor:
         """Returns D − B in float32.
@@ -155,18 +161,13 @@ class CheckpointDifference:
             base = base[torch.from_numpy(self.rows.theirs)]
         value = torch.sub(domain.to(torch.float32), base.to(torch.float32))
         if not torch.isfinite(value.sum()):
-            for label, tensor in ((f"Θ_D {self.domain.source!r}", domain), (f"Θ_0 {self.base.source!r}", base),
-                                  (self.label, value)):
+            for label, tensor in zip((*self.models(), self.label), (domain, base, value), strict=True):
                 check_finite(tensor, name, label)
         return value
 
     def paths(self) -> list[Path]:
         """Returns both checkpoints' weight files."""
         return [file.path for file in (*self.domain.files, *self.base.files)]
-
-    def parts(self) -> "list[Difference]":
-        """Returns itself."""
-        return [self]
 
     def __reduce__(self) -> tuple[type, tuple[Checkpoint, Checkpoint]]:
         return CheckpointDifference, (self.domain, self.base)
@@ -177,7 +178,7 @@ class CheckpointDifference:
         self.base.close()
 
 
-class SavedDifference:
+class SavedDifference(Difference):
     """τ from a file that ``TaskVector.save`` wrote."""
 
     def __init__(self, path: Path) -> None:
@@ -241,10 +242,6 @@ class SavedDifference:
     def paths(self) -> list[Path]:
         """Returns the one file."""
         return [self.path]
-
-    def parts(self) -> "list[Difference]":
-        """Returns itself."""
-        return [self]
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return SavedDifference, (self.path,)

@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ class MergePlan:
         return self.rows[term] if name in _by_token(self.ranker) else None
 
     def close(self) -> None:
-        """Lets go of mapped files."""
+        """Closes the files; the next read opens them again."""
         self.ranker.close()
         for vector in self.vectors.values():
             vector.close()
@@ -134,14 +134,10 @@ class MergePlan:
     @property
     def unchecked(self) -> list[str]:
         """Returns the models without a tokenizer, whose rows are taken to be the same tokens."""
-        known: dict[str, Mapping[str, int] | None] = {f"Θ_T {self.ranker.source!r}": self.ranker.vocabulary}
+        models: dict[str, Checkpoint | Difference] = {f"Θ_T {self.ranker.source!r}": self.ranker}
         for part in (part for vector in self.vectors.values() for part in vector.parts()):
-            if isinstance(part, CheckpointDifference):
-                known |= {f"Θ_D {part.domain.source!r}": part.domain.vocabulary,
-                          f"Θ_0 {part.base.source!r}": part.base.vocabulary}
-            else:
-                known[part.label] = part.vocabulary
-        return [label for label, vocabulary in known.items() if vocabulary is None]
+            models |= part.models()
+        return [label for label, model in models.items() if model.vocabulary is None]
 
     def to_frame(self) -> "pd.DataFrame":
         """Returns the entries as a frame: name, shape, merged, why."""
@@ -192,8 +188,8 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TermSum]) -> MergePlan:
         if term.sphere:
             _from_the_ranker(ranker, term, every)
     rows = {term: _match(ranker, term) for term in every}
-    entries = [_entry(name, shape, ranker, every, rows) for name, shape in ranker.shapes.items()]
-    problems = [entry.why.removeprefix(_PROBLEM) for entry in entries if entry.why.startswith(_PROBLEM)]
+    problems: list[str] = []
+    entries = [_entry(name, shape, ranker, every, rows, problems) for name, shape in ranker.shapes.items()]
     if every and not any(name in term.difference.shapes for term in every for name in ranker.shapes):
         labels = ", ".join(term.difference.label for term in every)
         raise MergeError(f"Θ_T {ranker.source!r} and {labels} have no parameter in common. "
@@ -217,31 +213,30 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TermSum]) -> MergePlan:
     return MergePlan(ranker, dict(vectors), tuple(entries), tuple(unused), rows)
 
 
-_PROBLEM = "error: "
-
-
 def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Term],
-           rows: Mapping[Term, RowMatch | None]) -> ParameterPlan:
+           rows: Mapping[Term, RowMatch | None], problems: list[str]) -> ParameterPlan:
+    """Returns what happens to a parameter; what prevents the merge is added to ``problems``."""
+    kept = partial(ParameterPlan, name, shape, False)
     if not ranker.dtype(name).is_floating_point:
-        return ParameterPlan(name, shape, False, "not floating-point")
-    selecting = [term for term in terms if term.selects(name)]
+        return kept("not floating-point")
     if not terms:
-        return ParameterPlan(name, shape, False, "no task vector")
+        return kept("no task vector")
+    selecting = [term for term in terms if term.selects(name)]
     if not selecting:
-        return ParameterPlan(name, shape, False, "excluded: outside the layers asked for")
+        return kept("excluded: outside the layers asked for")
     having = [term for term in selecting if term.covers(name)]
     lacking = [term for term in selecting if not term.covers(name)]
     if lacking and not is_head(name):
-        return ParameterPlan(name, shape, False,
-                             f"{_PROBLEM}{name!r} is absent from {lacking[0].difference.lacking(name)}")
+        problems.append(f"{name!r} is absent from {lacking[0].difference.lacking(name)}")
+        return kept(problems[-1])
     if not having:
-        return ParameterPlan(name, shape, False, "absent from the task vector")
+        return kept("absent from the task vector")
     matches = [rows[term] for term in having] if name in _by_token(ranker) else []
     for term in having:
         theirs = term.difference.shapes[name]
         if theirs[1:] != shape[1:] or (theirs != shape and (not matches or rows[term] is None)):
-            return ParameterPlan(name, shape, False, f"{_PROBLEM}{name!r} has shape {list(shape)} in Θ_T and "
-                                                     f"{list(theirs)} in {term.difference.label}")
+            problems.append(f"{name!r} has shape {list(shape)} in Θ_T and {list(theirs)} in {term.difference.label}")
+            return kept(problems[-1])
     counts = [shape[0] if match is None else len(match.ours) for match in matches]
     if counts and min(counts) < shape[0]:
         return ParameterPlan(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
@@ -271,7 +266,7 @@ def _files(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _nonzero(terms: list[Term], name: str) -> bool:
-    """Returns whether the sum of terms changes a parameter; terms over different tokens are looked at one by one."""
+    """Returns whether the sum of terms changes a parameter; terms over different tokens are tested one by one."""
     values = [term.tensor(name).mul_(term.scale) for term in terms]
     if len({value.shape for value in values}) == 1:
         values = [torch.stack(values).sum(dim=0)] if len(values) > 1 else values
@@ -300,11 +295,8 @@ def _from_the_ranker(ranker: Checkpoint, term: Term, every: list[Term]) -> None:
 
 
 def _same_architecture(ranker: Checkpoint, difference: Difference) -> None:
-    others = {difference.label: difference.config}
-    if isinstance(difference, CheckpointDifference):
-        others = {f"Θ_D {difference.domain.source!r}": difference.domain.config,
-                  f"Θ_0 {difference.base.source!r}": difference.base.config}
-    for label, config in others.items():
+    for label, model in difference.models().items():
+        config = model.config
         differ = differing(structure(ranker.config), structure(config))
         if not differ and ties_embeddings(ranker.config) != ties_embeddings(config):
             differ.append(f"tie_word_embeddings {ties_embeddings(ranker.config)} and {ties_embeddings(config)}")

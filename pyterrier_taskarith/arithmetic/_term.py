@@ -100,7 +100,7 @@ class TermSum:
         return [part for term in self.terms for part in term.difference.parts()]
 
     def close(self) -> None:
-        """Lets go of mapped files."""
+        """Closes the files; the next read opens them again."""
         for term in self.terms:
             term.difference.close()
 

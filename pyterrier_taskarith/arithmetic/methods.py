@@ -148,7 +148,7 @@ def check_share(name: str, value: object, *, above: float | None = None, below: 
         raise MergeError(f"{name}={value!r}: must be a number {low} and {high}")
 
 
-class TiesDifference:
+class TiesDifference(Difference):
     """One τ from several: in each weight, the mean of the vectors whose sign has the larger total.
 
     Trim, elect sign, merge: Yadav et al., NeurIPS 2023, https://arxiv.org/abs/2306.01708. Its α is the paper's λ. Where
@@ -255,6 +255,6 @@ class TiesDifference:
         return TiesDifference, (self.vectors, self.trim.density)
 
     def close(self) -> None:
-        """Lets go of all files."""
+        """Closes all files."""
         for difference in self.parts():
             difference.close()

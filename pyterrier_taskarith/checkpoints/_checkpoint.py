@@ -281,12 +281,7 @@ class Checkpoint:
 
 
 def _map_names(names: Iterable[str], config: Mapping[str, Any]) -> Names:
-    """Maps the names of a checkpoint's files to canonical names.
-
-    Args:
-        names: Every tensor name in the files.
-        config: The checkpoint's ``config.json``.
-    """
+    """Maps every tensor name in a checkpoint's files to its canonical name."""
     family, tied = family_of(str(config["model_type"])), ties_embeddings(config)
     ignore = re.compile(family.ignored or r"(?!)")
     parameters: dict[str, list[str]] = {}

@@ -36,34 +36,38 @@ class TensorLocation:
 
     Attributes:
         path: The file.
+        name: The tensor's name in the file.
         offset: Of the first byte, from the start of the file.
         nbytes: Number of bytes.
-        dtype: Type of the elements.
+        code: The format's name of the elements' type.
         shape: Shape of the tensor.
     """
 
     path: Path
+    name: str
     offset: int
     nbytes: int
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class HeaderEntry:
-    """One tensor in the header; ``code`` is the format's name of the type, ``begin`` counts from the file's start."""
-
     code: str
     shape: tuple[int, ...]
-    begin: int
-    nbytes: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the elements.
+
+        Raises:
+            CheckpointError: If it is not one of :data:`DTYPES`.
+        """
+        if self.code not in DTYPES:
+            raise CheckpointError(f"{self.path}: tensor {self.name!r} is stored as {self.code}, which no merge can "
+                                  "use. Name the model as it was before quantisation")
+        return DTYPES[self.code]
 
 
 @dataclass(frozen=True)
 class Header:
-    """A valid header: name -> entry in the order of the bytes, and free-form texts."""
+    """A valid header: name -> tensor in the order of the bytes, and free-form texts."""
 
-    entries: Mapping[str, HeaderEntry]
+    entries: Mapping[str, TensorLocation]
     metadata: Mapping[str, str]
 
 
@@ -83,22 +87,22 @@ def read_header(path: Path) -> Header:
                 length = struct.unpack("<Q", start)[0]
             header = json.loads(file.read(length), object_pairs_hook=unique)
         metadata = header.pop("__metadata__", None) or {}
-        entries = {name: _entry(name, about, 8 + length) for name, about in header.items()}
+        entries = {name: _entry(path, name, about, 8 + length) for name, about in header.items()}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} cannot be read as safetensors: {first_line(error)}. Is the download complete? "
                               "Fetch the file again, or ask its author") from error
-    return Header(dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].nbytes))), metadata)
+    return Header(dict(sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes))), metadata)
 
 
-def _entry(name: str, about: object, start: int) -> HeaderEntry:
+def _entry(path: Path, name: str, about: object, start: int) -> TensorLocation:
     if not isinstance(about, dict):  # the library takes a list too
         raise ValueError(f"tensor {name!r} needs dtype, shape and data_offsets")
     shape, (begin, end) = tuple(about["shape"]), about["data_offsets"]
     if len(shape) > _MOST_DIMENSIONS or math.prod(n for n in shape if n) >= 2**63:
         raise ValueError(f"tensor {name!r} has a shape that PyTorch cannot have: {str(shape)[:80]}")
-    return HeaderEntry(about["dtype"], shape, start + begin, end - begin)
+    return TensorLocation(path, name, start + begin, end - begin, about["dtype"], shape)
 
 
 def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,14 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pyterrier_taskarith.checkpoints._header import (
-    DTYPES,
-    MOST_HEADER,
-    Header,
-    TensorLocation,
-    read_header,
-    unique,
-)
+from pyterrier_taskarith.checkpoints._header import MOST_HEADER, Header, TensorLocation, read_header, unique
 from pyterrier_taskarith.errors import CheckpointError, first_line
 
 #: How the name of the index of a sharded model ends.
@@ -94,16 +87,13 @@ class SafetensorsFile(WeightFile):
 
     def dtype(self, name: str) -> torch.dtype:
         """Returns the dtype in the file."""
-        code = self._header().entries[name].code
-        if code not in DTYPES:
-            raise CheckpointError(f"{self.path}: tensor {name!r} is stored as {code}, which no merge can use. Name the "
-                                  "model as it was before quantisation")
-        return DTYPES[code]
+        return self._header().entries[name].dtype
 
     def location(self, name: str) -> TensorLocation:
         """Returns where on disk a tensor is, from the header alone."""
-        entry = self._header().entries[name]
-        return TensorLocation(self.path, entry.begin, entry.nbytes, self.dtype(name), entry.shape)
+        location = self._header().entries[name]
+        location.dtype  # noqa: B018 - refuses a type that no merge can use
+        return location
 
     def tensor(self, name: str) -> torch.Tensor:
         """Returns one tensor; without copying it, unless its address is not a multiple of its element's size."""

@@ -1,4 +1,4 @@
-"""What stands beside the weights: Θ_T's own files, copied byte for byte, and a README."""
+"""The files beside merged weights: Θ_T's own, copied byte for byte, and a README."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Weights as safetensors files: headers first, room reserved, then every tensor at its place, in any order."""
+"""Weights as safetensors files: headers first, room reserved, then every tensor at its offset, in any order."""
 
 import heapq
 import json
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,8 @@ def write_index(shards: dict[str, list[Written]], folder: Path) -> None:
     """Writes ``model.safetensors.index.json`` where there are several files."""
     if len(shards) > 1:
         total = sum(tensor.nbytes for shard in shards.values() for tensor in shard)
-        places = {tensor.name: name for name, shard in shards.items() for tensor in shard}
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+        files = {tensor.name: name for name, shard in shards.items() for tensor in shard}
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(files.items()))}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
@@ -115,7 +116,7 @@ def write_weights(merge: MergedWeights, shards: dict[str, list[Written]], folder
         shards: File name -> its tensors.
         folder: Where; the files must not exist.
         beside: Other work for the same threads, as (how far through all of it, job), in this order.
-        done: Told of bytes that were written, one call at a time.
+        done: Called with the number of bytes of each write, one call at a time.
 
     Raises:
         MergeError: If a weight is not finite, or a file that is read ends too early.
@@ -126,9 +127,9 @@ def write_weights(merge: MergedWeights, shards: dict[str, list[Written]], folder
         pieces: list[tuple[_Target, OutputTensor]] = []
         whole: list[_Target] = []
         for name, shard in shards.items():
-            path, places = folder / name, _places(shard)
-            file, data = stack.enter_context(_new_file(path, places))
-            for tensor, offset in places.items():
+            path, offsets = folder / name, _offsets(shard)
+            file, data = stack.enter_context(_new_file(path, offsets))
+            for tensor, offset in offsets.items():
                 target = _Target(path, file, data + offset, tensor)
                 wanted = _output(merge, tensor, files)
                 if wanted is None:
@@ -171,7 +172,7 @@ def _checked(merge: MergedWeights, tensor: Written) -> torch.Tensor:
     """Returns a whole tensor of the output.
 
     Raises:
-        MergeError: If a value of it, or of what it is made of, is NaN or infinite.
+        MergeError: If a value of it, or of a tensor it is computed from, is NaN or infinite.
     """
     if tensor.parameter is None:
         return merge.ranker.raw[tensor.name].tensor(tensor.name)
@@ -198,22 +199,19 @@ class _Target:
         return values.nbytes
 
 
-def _places(shard: list[Written]) -> dict[Written, int]:
+def _offsets(shard: list[Written]) -> dict[Written, int]:
     """Returns each tensor's offset from the first byte of the data."""
-    places, offset = {}, 0
-    for tensor in shard:
-        places[tensor] = offset
-        offset += tensor.nbytes
-    return places
+    ends = accumulate((tensor.nbytes for tensor in shard), initial=0)
+    return dict(zip(shard, ends, strict=False))
 
 
 @contextmanager
-def _new_file(path: Path, places: Mapping[Written, int]) -> Iterator[tuple[int, int]]:
+def _new_file(path: Path, offsets: Mapping[Written, int]) -> Iterator[tuple[int, int]]:
     """Makes a safetensors file with its header and room for its data.
 
     Args:
         path: It must not exist.
-        places: Offset of each tensor in the data, ascending.
+        offsets: Offset of each tensor in the data, ascending.
 
     Yields:
         The file's descriptor and the offset of the data.
@@ -223,7 +221,7 @@ def _new_file(path: Path, places: Mapping[Written, int]) -> Iterator[tuple[int, 
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     size = 0
-    for tensor, offset in places.items():
+    for tensor, offset in offsets.items():
         size = offset + tensor.nbytes
         header[tensor.name] = {"dtype": _CODES[tensor.dtype], "shape": list(tensor.shape),
                                "data_offsets": [offset, size]}
