@@ -1,6 +1,6 @@
 """Errors that a user can correct, one class for each part of the package: each says what is wrong and what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -64,3 +64,8 @@ def library_errors(words: str, kind: type[TaskArithError] = CheckpointError) -> 
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def some(items: Sequence[object], separator: str = ", ") -> str:
+    """Returns the first five items as text, with " …" where there are more."""
+    return separator.join(map(str, items[:5])) + (" …" if len(items) > 5 else "")

@@ -11,7 +11,7 @@ import torch
 from pyterrier_taskarith._files import combined, file_sha256
 from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, SafetensorsFile, match_rows
-from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.errors import MergeError, some
 from pyterrier_taskarith.families import family_of
 
 FORMAT = "taskarith task vector 1"
@@ -133,7 +133,7 @@ class CheckpointDifference(Difference):
                 differ.append(f"{name} {list(ours)} and {list(theirs)}")
         if differ:
             raise MergeError(f"Θ_D {self.domain.source!r} and Θ_0 {self.base.source!r} differ in shape: "
-                             f"{'; '.join(differ[:5])}{' …' if len(differ) > 5 else ''}. Is Θ_D made from Θ_0?")
+                             f"{some(differ, '; ')}. Is Θ_D made from Θ_0?")
         return shapes
 
     @property

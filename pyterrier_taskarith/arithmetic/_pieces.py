@@ -42,7 +42,7 @@ _THREAD = threading.local()
 
 
 def scratch() -> Scratch:
-    """Returns the buffers of the thread that asks; they live as long as it does."""
+    """Returns the buffers of the calling thread; they are freed when it ends."""
     if not hasattr(_THREAD, "scratch"):
         _THREAD.scratch = Scratch()
     found: Scratch = _THREAD.scratch
@@ -207,5 +207,5 @@ def all_finite(values: torch.Tensor) -> bool:
     """Returns whether no value is NaN or infinite."""
     if not values.is_floating_point():
         return True
-    # One pass over values that are in the cache; only where their sum overflows is each of them looked at.
+    # One pass over values that are in the processor's cache; each is tested only where their sum is not finite.
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())

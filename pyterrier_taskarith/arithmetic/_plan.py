@@ -16,7 +16,7 @@ from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
 from pyterrier_taskarith.arithmetic._term import Term, TermSum
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, match_rows
-from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.errors import MergeError, some
 from pyterrier_taskarith.families import (
     FAMILIES,
     differing,
@@ -79,12 +79,7 @@ class MergePlan:
         return [(vector, term) for vector, value in self.vectors.items() for term in value.terms if term.covers(name)]
 
     def steps(self, name: str, alphas: Mapping[str, Alpha]) -> list[Step]:
-        """Returns what is added to a parameter, in order; what has a factor of 0 is left out.
-
-        Args:
-            name: Canonical name.
-            alphas: α of each vector; a vector that is absent has 0.
-        """
+        """Returns what is added to a parameter, in order, without factors of 0; a vector without α has 0."""
         found = [Step(term, alpha_of(alphas.get(vector, 0.0), name) * term.scale, self.rows_of(term, name), position)
                  for position, (vector, term) in enumerate(self.terms(name))]
         return [step for step in found if step.factor != 0]
@@ -101,21 +96,18 @@ class MergePlan:
                                                                 for term in self.vectors[vector].terms))
 
     def check_nonzero(self, names: Iterable[str]) -> None:
-        """Refuses a vector that is zero in all parameters that it is added to.
+        """Refuses a vector that is zero in all of these parameters that it is added to, by their canonical names.
 
         Small parameters are read first: in most models the first one tells.
-
-        Args:
-            names: Canonical names of the parameters that matter.
 
         Raises:
             MergeError: Naming the vector.
         """
+        ordered = sorted(names, key=lambda name: math.prod(self.ranker.shapes[name]))
         for vector in self.vectors:
-            found = {name: terms for name in names if (terms := [term for own, term in self.terms(name)
-                                                                 if own == vector and term.scale != 0])}
-            ordered = sorted(found, key=lambda name: math.prod(self.ranker.shapes[name]))
-            if found and not any(_nonzero(found[name], name) for name in ordered):
+            found = {name: terms for name in ordered if (terms := [term for own, term in self.terms(name)
+                                                                   if own == vector and term.scale != 0])}
+            if found and not any(_nonzero(terms, name) for name, terms in found.items()):
                 which = f"the task vector {vector!r}" if len(self.vectors) > 1 else "the task vector"
                 raise MergeError(f"{which} {self.vectors[vector]} is zero in all {len(found)} parameters that it "
                                  "would be added to, so its α would do nothing. Do Θ_D and Θ_0 hold the same weights, "
@@ -151,7 +143,7 @@ class MergePlan:
         parts = [f"{len(self.merged)} of {len(self.entries)} parameters merged"]
         parts += [entry.why.replace("rows", f"{entry.name}: rows") for entry in self.entries
                   if entry.merged and entry.why != "merged"]
-        parts += [f"{count} kept ({why})" for why, count in kept.items()]
+        parts += [f"{number} kept ({why})" for why, number in kept.items()]
         if self.unused:
             parts.append(f"{len(self.unused)} of the task vector unused (absent from Θ_T)")
         if self.vectors and self.unchecked:
@@ -197,19 +189,17 @@ def make_plan(ranker: Checkpoint, vectors: Mapping[str, TermSum]) -> MergePlan:
     if problems:
         covered = sum(entry.merged for entry in entries)
         raise MergeError(f"the merge covers {covered} of {covered + len(problems)} backbone parameters of Θ_T "
-                         f"{ranker.source!r}: {'; '.join(problems[:5])}{' …' if len(problems) > 5 else ''}. "
-                         "Are all three of the same architecture?")
+                         f"{ranker.source!r}: {some(problems, '; ')}. Are all three of the same architecture?")
     _complete(ranker, every)
     if every and not any(entry.merged for entry in entries):
         asked = ", ".join(layers.text for term in every for layers in term.layers)
         numbers = sorted({number for _, number in map(layer_of, ranker.shapes) if number is not None})
         raise MergeError(f"layers={asked!r} selects no parameter of Θ_T {ranker.source!r}, whose layers are "
                          f"{f'{numbers[0]}-{numbers[-1]}' if numbers else 'not numbered'}")
-    raw = ranker.names
-    entries += [ParameterPlan(name, ranker.raw[name].shapes()[name], False, why)
-                for names, why in ((raw.buffers, "no parameter"), (raw.ignored, "ignored by the model"))
-                for name in names]
-    unused = {name: None for term in every for name in term.difference.shapes if name not in ranker.shapes}
+    others = {name: "no parameter" for name in ranker.names.buffers}
+    others |= {name: "ignored by the model" for name in ranker.names.ignored}
+    entries += [ParameterPlan(name, ranker.raw[name].shapes()[name], False, why) for name, why in others.items()]
+    unused = dict.fromkeys(name for term in every for name in term.difference.shapes if name not in ranker.shapes)
     return MergePlan(ranker, dict(vectors), tuple(entries), tuple(unused), rows)
 
 
@@ -217,15 +207,13 @@ def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Te
            rows: Mapping[Term, RowMatch | None], problems: list[str]) -> ParameterPlan:
     """Returns what happens to a parameter; what prevents the merge is added to ``problems``."""
     kept = partial(ParameterPlan, name, shape, False)
-    if not ranker.dtype(name).is_floating_point:
-        return kept("not floating-point")
-    if not terms:
-        return kept("no task vector")
     selecting = [term for term in terms if term.selects(name)]
-    if not selecting:
-        return kept("excluded: outside the layers asked for")
     having = [term for term in selecting if term.covers(name)]
     lacking = [term for term in selecting if not term.covers(name)]
+    if not ranker.dtype(name).is_floating_point:
+        return kept("not floating-point")
+    if not selecting:
+        return kept("excluded: outside the layers asked for" if terms else "no task vector")
     if lacking and not is_head(name):
         problems.append(f"{name!r} is absent from {lacking[0].difference.lacking(name)}")
         return kept(problems[-1])
@@ -237,16 +225,15 @@ def _entry(name: str, shape: tuple[int, ...], ranker: Checkpoint, terms: list[Te
         if theirs[1:] != shape[1:] or (theirs != shape and (not matches or rows[term] is None)):
             problems.append(f"{name!r} has shape {list(shape)} in Θ_T and {list(theirs)} in {term.difference.label}")
             return kept(problems[-1])
-    counts = [shape[0] if match is None else len(match.ours) for match in matches]
-    if counts and min(counts) < shape[0]:
-        return ParameterPlan(name, shape, True, f"rows {min(counts)} of {shape[0]} merged")
-    return ParameterPlan(name, shape, True, "merged")
+    counts = [len(match.ours) for match in matches if match is not None]
+    why = f"rows {min(counts)} of {shape[0]} merged" if counts and min(counts) < shape[0] else "merged"
+    return ParameterPlan(name, shape, True, why)
 
 
 def _complete(ranker: Checkpoint, terms: list[Term]) -> None:
     """Refuses a Θ_T without a backbone parameter that both Θ_D and Θ_0 have: a model would start it at random."""
     model_type = str(ranker.config["model_type"])
-    # Of an undeclared family the heads' names are not known; what stands beside parameters of Θ_T is no head.
+    # The heads of an undeclared family have unknown names; what shares a prefix with parameters of Θ_T is not a head.
     parts = {name.split(".")[0] for name in ranker.shapes}
     by_rows = {family_of(model_type).output, *family_of(model_type).token_rows}
     encoder_only = "EncoderModel" in str(ranker.config.get("architectures"))
@@ -257,7 +244,7 @@ def _complete(ranker: Checkpoint, terms: list[Term]) -> None:
     if missing:
         names = list(missing)
         raise MergeError(f"Θ_T {ranker.source!r} lacks {len(names)} backbone parameter{'s' * (len(names) > 1)} that "
-                         f"{missing[names[0]]} has: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}. "
+                         f"{missing[names[0]]} has: {some(names)}. "
                          "Is Θ_T's download complete?")
 
 
@@ -279,12 +266,11 @@ def _by_token(ranker: Checkpoint) -> set[str]:
 
 
 def _match(ranker: Checkpoint, term: Term) -> RowMatch | None:
-    embedding = family_of(str(ranker.config["model_type"])).embedding
-    ours, theirs = ranker.shapes.get(embedding), term.difference.shapes.get(embedding)
-    if ours is None or theirs is None:
+    difference, embedding = term.difference, family_of(str(ranker.config["model_type"])).embedding
+    if embedding not in ranker.shapes or embedding not in difference.shapes:
         return None
-    return match_rows(ranker.vocabulary, term.difference.vocabulary, ours[0], theirs[0], us=f"Θ_T {ranker.source!r}",
-                      them=term.difference.label)
+    return match_rows(ranker.vocabulary, difference.vocabulary, ranker.shapes[embedding][0],
+                      difference.shapes[embedding][0], us=f"Θ_T {ranker.source!r}", them=difference.label)
 
 
 def _from_the_ranker(ranker: Checkpoint, term: Term, every: list[Term]) -> None:

@@ -17,7 +17,7 @@ from pyterrier_taskarith.checkpoints._adapter_config import AdapterConfig, read_
 from pyterrier_taskarith.checkpoints._config import adapted_config, check_layers
 from pyterrier_taskarith.checkpoints._header import TensorLocation
 from pyterrier_taskarith.checkpoints._readers import WeightFile
-from pyterrier_taskarith.errors import CheckpointError, MissingPackageError, library_errors
+from pyterrier_taskarith.errors import CheckpointError, MissingPackageError, library_errors, some
 from pyterrier_taskarith.families import canonical, family_of, is_head, ties_embeddings
 
 _A, _B = "lora_A.weight", "lora_B.weight"
@@ -186,7 +186,7 @@ class _Fit:
                 self._once(parts, part, entry)
         if lost:
             raise self._refused(f"{len(lost)} entries fit nothing in the base model {self._about.base!r}: "
-                                f"{', '.join(lost[:5])}{' …' if len(lost) > 5 else ''}. Is it the adapter's base?")
+                                f"{some(lost)}. Is it the adapter's base?")
         if not found and not self.added:
             raise self._refused("it holds no entry of an adapter")
         return found

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pyterrier_taskarith.checkpoints._header import MOST_HEADER, Header, TensorLocation, read_header, unique
-from pyterrier_taskarith.errors import CheckpointError, first_line
+from pyterrier_taskarith.errors import CheckpointError, first_line, some
 
 #: How the name of the index of a sharded model ends.
 INDEX = ".index.json"
@@ -283,9 +283,8 @@ def _check_listed(path: Path, names: Iterable[str], listed: frozenset[str] | Non
     for differ, says in ((listed - held, "lacks {} that its index says it has"),
                          (held - listed, "has {} that its index does not say it has")):
         if differ:
-            some = ", ".join(sorted(differ)[:5]) + (" …" if len(differ) > 5 else "")
-            raise CheckpointError(f"{path} {says.format(f'{len(differ)} tensors ({some})')}. Are shards and index of "
-                                  "one download?")
+            what = f"{len(differ)} tensors ({some(sorted(differ))})"
+            raise CheckpointError(f"{path} {says.format(what)}. Are shards and index of one download?")
 
 
 def _starts_with(path: Path, head: bytes) -> bool:

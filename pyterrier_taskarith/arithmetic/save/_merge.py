@@ -20,7 +20,7 @@ from pyterrier_taskarith.arithmetic.save._companions import companions, copy_fil
 from pyterrier_taskarith.arithmetic.save._record import Hashes, inputs, read_record, recipe, write_record
 from pyterrier_taskarith.arithmetic.save._writer import into_shards, tensors, write_index, write_weights
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.errors import MergeError, some
 
 logger = logging.getLogger("pyterrier_taskarith")
 
@@ -162,14 +162,13 @@ def _is_there(folder: Path, target: Path, wanted: dict[str, Any], overwrite: boo
     if not differ and not touched:
         return True
     what = f"another merge than is asked for; different: {'; '.join(differ)}" if differ else (
-        f"this merge, but {', '.join(touched[:5])}{' …' if len(touched) > 5 else ''} changed since it was saved")
+        f"this merge, but {some(touched)} changed since it was saved")
     if not overwrite:
         raise MergeError(f"{folder} holds {what}. Choose another folder, or replace it with overwrite=True")
     foreign = record.foreign()
     if foreign:
-        raise MergeError(f"{folder} holds {what}, and files that no merge wrote: {', '.join(foreign[:5])}"
-                         f"{' …' if len(foreign) > 5 else ''}. overwrite=True would lose them: move them away, or "
-                         "choose another folder")
+        raise MergeError(f"{folder} holds {what}, and files that no merge wrote: {some(foreign)}. overwrite=True would "
+                         "lose them: move them away, or choose another folder")
     return False
 
 

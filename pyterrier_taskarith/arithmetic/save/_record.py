@@ -23,7 +23,7 @@ from pyterrier_taskarith.arithmetic._merged import MergedWeights
 from pyterrier_taskarith.arithmetic._pieces import PIECE, scratch
 from pyterrier_taskarith.arithmetic._tensors import FLAGS, as_bytes, read_bytes
 from pyterrier_taskarith.checkpoints import RECORD, RowMatch
-from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.errors import MergeError, some
 
 #: Bytes of a file that one job hashes.
 SEGMENT = 2**25
@@ -96,7 +96,7 @@ class Hashes:
         """Returns path -> sha256, once all jobs are done.
 
         Raises:
-            MergeError: If a file was changed since it was first looked at.
+            MergeError: If a file was changed since this object was made.
         """
         for path, before in self._seen.items():
             if _state(path) != before:
@@ -207,7 +207,7 @@ class Record:
             if key in ("inputs", "companions"):
                 old, new = _by_name(old), _by_name(new)
                 changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-                found.append(f"the {words} ({', '.join(changed[:5])}{' …' if len(changed) > 5 else ''})")
+                found.append(f"the {words} ({some(changed)})")
             elif key == "plan":
                 found.append(f"the {words}")
             else:
