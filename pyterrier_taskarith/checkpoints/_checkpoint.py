@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pyterrier_taskarith._files import combined, file_sha256
+from pyterrier_taskarith._json import read_object
 from pyterrier_taskarith.checkpoints._adapter import adapt
 from pyterrier_taskarith.checkpoints._adapter_config import ADAPTER_CONFIG, AdapterConfig, read_adapter_config
 from pyterrier_taskarith.checkpoints._config import adapted_config, further_folders, read_config, read_origin
@@ -26,6 +27,8 @@ MAPPED_BYTES = 32 * 2**20
 _SETTINGS = (".json", ".txt", ".model")
 #: Names of tensors that are not parameters.
 _BUFFERS = re.compile(r"(?:^|\.)(?:position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|rotary_emb\.\w+)$")
+#: Tokens that a tokenizer may add to its file's; T5 adds 100, and each takes time and memory.
+MOST_EXTRA = 10_000
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,11 @@ class Checkpoint:
         from transformers import AutoTokenizer
 
         folder = self.tokenizer_folder
+        about = folder / "tokenizer_config.json"
+        stated = read_object(about, {"extra_ids": int, "tokenizer_class": str}) if about.is_file() else {}
+        if not 0 <= (stated.get("extra_ids") or 0) <= MOST_EXTRA:
+            raise CheckpointError(f"{about}: extra_ids = {stated['extra_ids']} is not a number of tokens from 0 to "
+                                  f"{MOST_EXTRA}")
         with library_errors(f"{self.source} has no tokenizer that transformers can load from {folder}"):
             found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         names = found.vocab_files_names.values()

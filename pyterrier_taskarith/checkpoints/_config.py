@@ -14,7 +14,8 @@ from pyterrier_taskarith.families import family_of
 _TYPES = {"model_type": str, "architectures": list, "auto_map": dict, "quantization_config": dict, "vocab_size": int,
           "tie_word_embeddings": bool, "n_positions": int, "max_position_embeddings": int, "rope_scaling": dict,
           "rope_parameters": dict, "rope_theta": float, "id2label": dict, "sentence_transformers": dict,
-          "sbert_ce_default_activation_function": str, "layer_types": list}
+          "sbert_ce_default_activation_function": str, "layer_types": list, "pad_token_id": int,
+          "decoder_start_token_id": int}
 #: Keys that say how many layers a module is built with.
 _LAYERS = frozenset(("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_encoder_layers", "encoder_layers",
                      "num_decoder_layers", "decoder_layers", "num_hidden_groups", "inner_group_num"))
@@ -143,13 +144,15 @@ def _modules(root: Path) -> list[tuple[str, Path]]:
     if not path.is_file():
         return []
     try:
-        modules = [(re.sub(r"^sentence_transformers\.(?:.*\.)?", "", str(entry["type"])), str(entry["path"]))
+        modules = [(re.sub(r"^sentence_transformers\.(?:.*\.)?", "", entry["type"]), entry["path"])
                    for entry in read_json(path)]
         if not modules:
             raise ValueError("it is empty")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a list of sentence-transformers modules ({error!r})") from error
     for _, folder in modules:
+        if not isinstance(folder, str) or "\0" in folder:
+            raise CheckpointError(f"{path} names the folder {folder!r}, which is not a path")
         if ".." in Path(folder).parts or not (root / folder).resolve().is_relative_to(root.resolve()):
             raise CheckpointError(f"{path} names the folder {folder!r}, which is outside {root}; refused")
     return [(kind, root / folder) for kind, folder in modules]

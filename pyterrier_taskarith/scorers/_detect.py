@@ -28,7 +28,7 @@ def detect(checkpoint: Checkpoint) -> str:
         ScorerError: If none of these decides.
     """
     modules, model_type = [module.kind for module in read_modules(checkpoint)], checkpoint.config["model_type"]
-    if read_about(checkpoint, ("truncate_dim",)).get("model_type") == "CrossEncoder":
+    if read_about(checkpoint, {"truncate_dim": int}).get("model_type") == "CrossEncoder":
         return "cross-encoder"
     if "Pooling" in modules:
         return "bi-encoder"

@@ -219,7 +219,8 @@ class LoadedModel:
     def _check(self, scores: np.ndarray, setting: WeightSetting, what: str = "scores") -> None:
         bad = int((~np.isfinite(scores)).sum())
         if bad:
-            raise ScorerError(f"{bad} of {len(scores)} {what} are NaN or infinite with {setting}; "
+            raise ScorerError(f"{self.plan.ranker.source}: {bad} of {len(scores)} {what} are NaN or infinite with "
+                              f"{setting}; "
                               f"a dtype with a larger range may help (dtype={self.dtype!r} now)")
 
     def _keys(self, setting: WeightSetting, queries: Sequence[str], texts: Sequence[str]) -> list[bytes]:

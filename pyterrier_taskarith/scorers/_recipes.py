@@ -137,7 +137,7 @@ def read_recipe(checkpoint: Checkpoint, device: torch.device) -> EmbeddingRecipe
             after.append(_STEPS[kind](folder, device))
     if not poolings:
         raise ScorerError(f"{root / 'modules.json'} lists no Pooling, so it does not say how to make an embedding")
-    about, path = read_about(checkpoint, ("truncate_dim",)), root / "config_sentence_transformers.json"
+    about, path = read_about(checkpoint, {"truncate_dim": int}), root / "config_sentence_transformers.json"
     if about.get("model_type", "SentenceTransformer") != "SentenceTransformer":
         raise ScorerError(f"{path}: this is a {about['model_type']}, which does not make one embedding for each text")
     similarity = about.get("similarity_fn_name") or "cosine"
@@ -162,7 +162,8 @@ def _pooling(path: Path) -> tuple[tuple[str, ...], bool]:
     """Returns the pooling modes, and whether the prompt's tokens are pooled."""
     if not path.is_file():
         raise ScorerError(f"{path} is missing, so it is not known how embeddings are pooled")
-    config = read_settings(path, ("pooling_mode", "include_prompt", *_OLD_KEYS),
+    flags = dict.fromkeys(("include_prompt", *_OLD_KEYS), bool)
+    config = read_settings(path, {"pooling_mode": (str, list), **flags},
                            ("embedding_dimension", "word_embedding_dimension"))
     modes = config.get("pooling_mode") or [mode for key, mode in _OLD_KEYS.items() if config.get(key)] or "mean"
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
@@ -185,12 +186,12 @@ def _embedding_only(path: Path, config: Mapping[str, Any]) -> None:
 
 def _normalize(folder: Path, device: torch.device) -> Step:
     path = folder / "config.json"
-    _embedding_only(path, read_settings(path, ("module_input_name", "module_output_name")))
+    _embedding_only(path, read_settings(path, {"module_input_name": str, "module_output_name": str}))
     return Step("Normalize", functional.normalize)
 
 
 def _layer_norm(folder: Path, device: torch.device) -> Step:
-    read_settings(folder / "config.json", (), ("dimension",))
+    read_settings(folder / "config.json", {}, ("dimension",))
     state = _state(folder, device)
     weight, bias = state["norm.weight"], state["norm.bias"]
     return Step("LayerNorm", lambda embeddings: functional.layer_norm(embeddings, weight.shape, weight, bias))
@@ -198,8 +199,8 @@ def _layer_norm(folder: Path, device: torch.device) -> Step:
 
 def _dense(folder: Path, device: torch.device) -> Step:
     path = folder / "config.json"
-    config = read_settings(path, ("in_features", "out_features", "bias", "activation_function", "use_residual",
-                                  "module_input_name", "module_output_name"))
+    config = read_settings(path, {"in_features": int, "out_features": int, "bias": bool, "activation_function": str,
+                                  "use_residual": bool, "module_input_name": str, "module_output_name": str})
     _embedding_only(path, config)
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     package, _, name = activation.rpartition(".")

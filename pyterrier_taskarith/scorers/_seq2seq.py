@@ -45,6 +45,11 @@ class Seq2Seq(Scorer):
             raise ScorerError(f"{checkpoint.source}: {self.prediction_tokens} are not two single tokens of its "
                               "tokenizer; is it the tokenizer of a monoT5 model? If the model says other words for not "
                               "relevant and relevant, give them: token_false='▁no', token_true='▁yes'")
+        config: Any = module.config
+        start, rows = getattr(config, "decoder_start_token_id", None), checkpoint.shapes[family.embedding][0]
+        if start is None or not 0 <= start < rows:
+            raise ScorerError(f"{checkpoint.config_file}: decoder_start_token_id = {start} is not one of the {rows} "
+                              "rows of the embedding")
         self._prompt = (published and published.prompt) or family.prompt
         before, after = self._prompt.split("{text}")
         self._before = before.strip()
@@ -53,7 +58,9 @@ class Seq2Seq(Scorer):
         self.end = [int(self.tokenizer.eos_token_id)]
         self.relevant = self._ids([after.strip()])[0]
         if self.max_length <= len(self.relevant) + len(self.end):
-            raise ScorerError(f"max_length={self.max_length} leaves no room for a query and a text: "
+            stated = f"max_length={self.max_length}" if options.max_length else (
+                f"{checkpoint.config_file}: n_positions = {self.max_length}")
+            raise ScorerError(f"{stated} leaves no room for a query and a text: "
                               f"{after.strip()!r} and </s> alone take {len(self.relevant) + len(self.end)} tokens")
         self._scaled = ties_embeddings(checkpoint.config)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyterrier_taskarith._json import read_json, read_object
+from pyterrier_taskarith._json import Types, check_types, read_json, read_object
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import ScorerError
 
@@ -53,21 +53,21 @@ class TransformerSettings:
     file: Path = Path()
 
 
-def read_settings(path: Path, applied: Collection[str], harmless: Collection[str] = (),
+def read_settings(path: Path, applied: Types, harmless: Collection[str] = (),
                   unsupported: Collection[str] = ()) -> dict[str, Any]:
     """Reads a JSON file whose every key must be accounted for.
 
     Args:
         path: The file; an absent one is an empty dict.
-        applied: Keys that the caller reads.
+        applied: Keys that the caller reads, with the types that their values may have.
         harmless: Keys that change no score.
         unsupported: Keys that change a score unless they are null, false or empty.
 
     Raises:
-        CheckpointError: If it is not JSON, or not an object.
+        CheckpointError: If it is not JSON or not an object, or a value that is read has another type.
         ScorerError: If it holds an unsupported setting, or a key that is not known.
     """
-    content = read_object(path) if path.is_file() else {}
+    content = read_object(path, applied) if path.is_file() else {}
     refused = [key for key in content if key in unsupported and content[key]]
     unknown = sorted(content.keys() - {*applied, *harmless, *unsupported})
     if refused or unknown:
@@ -87,7 +87,8 @@ def read_modules(checkpoint: Checkpoint) -> list[Module]:
     path = checkpoint.located.root / "modules.json"
     modules = []
     for line in read_json(path) if path.is_file() else ():
-        name = str(line["type"])
+        check_types(path, line, {"type": str, "path": str, "kwargs": (list, dict)})
+        name = line["type"]
         if not name.startswith("sentence_transformers."):
             raise ScorerError(f"{path}: the module {name!r} is code beside the model, which is never run")
         if line.get("kwargs"):
@@ -97,7 +98,7 @@ def read_modules(checkpoint: Checkpoint) -> list[Module]:
     return modules
 
 
-def read_about(checkpoint: Checkpoint, applied: Collection[str] = ()) -> dict[str, Any]:
+def read_about(checkpoint: Checkpoint, applied: Types | None = None) -> dict[str, Any]:
     """Returns ``config_sentence_transformers.json``; of a folder without ``modules.json``, an empty dict.
 
     Args:
@@ -112,10 +113,13 @@ def read_about(checkpoint: Checkpoint, applied: Collection[str] = ()) -> dict[st
         return {}
     path = root / "config_sentence_transformers.json"
     # CrossEncoder writes no similarity, and SentenceTransformer no activation: either may be left from a conversion.
-    about = read_settings(path, {"model_type", "prompts", "default_prompt_name", *applied},
+    applied = applied or {}
+    about = read_settings(path, {"model_type": str, "prompts": dict, "default_prompt_name": str, **applied},
                           ("__version__", "requirements", "similarity_fn_name", "activation_fn",
                            "keep_in_fp32_modules"), ("truncate_dim",) if "truncate_dim" not in applied else ())
     prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
+    check_types(path, prompts, dict.fromkeys(prompts, str))
+    check_types(path, about, {"similarity_fn_name": str, "activation_fn": str})
     if default is not None and default not in {*prompts, "query", "document"}:
         raise ScorerError(f"{path}: the default prompt {default!r} is not one of its prompts "
                           f"({', '.join(prompts) or 'it has none'})")
@@ -132,9 +136,9 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
     paths = [folder / name for name in _TRANSFORMER_FILES]
     path = next((path for path in paths if path.is_file() and read_object(path)), paths[0])
     content = read_settings(
-        path, ("max_seq_length", "do_lower_case", "query_length", "document_length", "transformer_task",
-               "modality_config", "module_output_name", "tokenizer_args", "processor_kwargs", "model_args",
-               "model_kwargs"),
+        path, {"max_seq_length": int, "do_lower_case": bool, "query_length": int, "document_length": int,
+               "transformer_task": str, "modality_config": dict, "module_output_name": str, "tokenizer_args": dict,
+               "processor_kwargs": dict, "model_args": dict, "model_kwargs": dict},
         ("unpad_inputs",),
         ("processing_kwargs", "config_args", "config_kwargs", "query_expansion", "tokenizer_name_or_path"))
     # As there, an old name replaces the new one, whole, where a file has both.
@@ -143,7 +147,8 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
     others = sorted({*loaded, *reading} - {*_LOADING, "model_max_length", "padding_side"})
     if others:
         raise ScorerError(f"{path}: the arguments {', '.join(others)} are not supported")
-    task = str(content.get("transformer_task", "feature-extraction"))
+    check_types(path, reading, {"model_max_length": int, "padding_side": str})
+    task = content.get("transformer_task") or "feature-extraction"
     output, name = _TASKS.get(task, ("", ""))
     usual = {"method": "forward", "method_output_name": output}
     modalities = content.get("modality_config") or {"text": usual}
@@ -151,6 +156,5 @@ def read_transformer(checkpoint: Checkpoint) -> TransformerSettings:
         raise ScorerError(f"{path}: modality_config or module_output_name asks for another output than {output!r} of "
                           "the model, which is not supported")
     length = reading.get("model_max_length", content.get("max_seq_length"))
-    lengths = {kind: int(content[f"{kind}_length"]) for kind in ("query", "document") if content.get(f"{kind}_length")}
-    return TransformerSettings(None if length is None else int(length), lengths, bool(content.get("do_lower_case")),
-                               task, path)
+    lengths = {kind: content[f"{kind}_length"] for kind in ("query", "document") if content.get(f"{kind}_length")}
+    return TransformerSettings(length, lengths, bool(content.get("do_lower_case")), task, path)

@@ -87,8 +87,10 @@ def test_damaged_added_tokens_are_named_and_not_the_vocabulary_beside_them(bert,
 def test_a_tokenizer_that_transformers_cannot_load_is_named_with_its_folder(bert, tmp_path, name, content):
     folder = copied(bert.ranker, tmp_path / "copy")
     (folder / name).write_text(content)
-    with pytest.raises(CheckpointError, match=f"no tokenizer that transformers can load from {folder}"):
+    message = "is not a JSON object" if content == "[]" else "no tokenizer that transformers can load"
+    with pytest.raises(CheckpointError, match=message) as refused:
         Checkpoint(folder).tokenizer()
+    assert str(folder) in str(refused.value)
 
 
 def test_a_folder_without_tokenizer_has_no_vocabulary(bert, tmp_path):
