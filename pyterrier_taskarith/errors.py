@@ -69,3 +69,13 @@ def first_line(error: BaseException) -> str:
 def some(items: Sequence[object], separator: str = ", ") -> str:
     """Returns the first five items as text, with " …" where there are more."""
     return separator.join(map(str, items[:5])) + (" …" if len(items) > 5 else "")
+
+
+def what_to_do(error: BaseException) -> str:
+    """Returns what to do where a file cannot be read: not all failures are of the file."""
+    said = str(error)
+    if "Too many open files" in said:
+        return "The process may not open more files: raise the limit, such as ulimit -n 4096"
+    if isinstance(error, MemoryError) or "Cannot allocate memory" in said or "can't allocate memory" in said:
+        return "Memory is at an end: free some, or raise the limit (ulimit -v)"
+    return "Is the download complete?"

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,8 @@ from pyterrier_taskarith.errors import MergeError
 
 #: Flags of every open file; Windows would change line ends in it.
 FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Files that a merge keeps open, beside those in use.
+MOST_OPEN = 32
 #: Held while a file is read or written where the system has no call that names an offset.
 _SEEKING = threading.Lock()
 
@@ -34,14 +38,14 @@ class InFile:
     """A tensor as a file holds it.
 
     Attributes:
-        path: The file's name, for errors.
-        file: Its open descriptor.
+        path: The file.
+        files: Opens it.
         offset: Of the first byte.
         dtype: The elements' type.
     """
 
     path: Path
-    file: int
+    files: "OpenFiles"
     offset: int
     dtype: torch.dtype
 
@@ -51,7 +55,8 @@ class InFile:
         Raises:
             MergeError: If the file ends too early.
         """
-        read_bytes(self.file, self.offset + start * self.dtype.itemsize, as_bytes(out), self.path)
+        with self.files.descriptor(self.path) as file:
+            read_bytes(file, self.offset + start * self.dtype.itemsize, as_bytes(out), self.path)
 
 
 @dataclass(frozen=True)
@@ -75,19 +80,43 @@ class InMemory:
 
 
 class OpenFiles:
-    """Descriptors of the files that are read, open until the context ends."""
+    """Descriptors of the files that are read and written: opened when needed, a few at a time, until the context ends.
+
+    A model of many shards would else need more of them than a process may have.
+    """
 
     def __init__(self) -> None:
-        self._files: dict[Path, int] = {}
+        self._files: dict[Path, list[int]] = {}  # the descriptor and how many threads use it; the latest last
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "OpenFiles":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        for file in self._files.values():
+        for file, _ in self._files.values():
             os.close(file)
         self._files.clear()
+
+    @contextmanager
+    def descriptor(self, path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+        """Gives the descriptor of a file, which stays open while it is used.
+
+        Raises:
+            OSError: If it cannot be opened.
+        """
+        with self._lock:
+            held = self._files.pop(path, None) or [os.open(path, flags | FLAGS), 0]
+            held[1] += 1
+            self._files[path] = held
+            idle = [other for other, (_, users) in self._files.items() if not users]
+            for other in idle[:max(0, len(self._files) - MOST_OPEN)]:
+                os.close(self._files.pop(other)[0])
+        try:
+            yield held[0]
+        finally:
+            with self._lock:
+                held[1] -= 1
 
     def parameter(self, checkpoint: Checkpoint, name: str) -> TensorSource | None:
         """Returns a parameter by its canonical name; None where no file holds it as it is."""
@@ -104,9 +133,7 @@ class OpenFiles:
         return InMemory(file.tensor(name).reshape(-1)) if isinstance(file, BinFile) else None
 
     def _in_file(self, location: TensorLocation) -> InFile:
-        if location.path not in self._files:
-            self._files[location.path] = os.open(location.path, os.O_RDONLY | FLAGS)
-        return InFile(location.path, self._files[location.path], location.offset, location.dtype)
+        return InFile(location.path, self, location.offset, location.dtype)
 
 
 def as_bytes(tensor: torch.Tensor) -> memoryview:

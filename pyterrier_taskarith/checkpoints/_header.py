@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pyterrier_taskarith.errors import CheckpointError, first_line
+from pyterrier_taskarith.errors import CheckpointError, first_line, what_to_do
 
 #: The longest header that the safetensors library takes, in bytes.
 MOST_HEADER = 100_000_000
@@ -91,8 +91,8 @@ def read_header(path: Path) -> Header:
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} cannot be read as safetensors: {first_line(error)}. Is the download complete? "
-                              "Fetch the file again, or ask its author") from error
+        raise CheckpointError(f"{path} cannot be read as safetensors: {first_line(error)}. {what_to_do(error)}"
+                              ) from error
     return Header(dict(sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes))), metadata)
 
 

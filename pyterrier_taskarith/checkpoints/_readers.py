@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pyterrier_taskarith.checkpoints._header import MOST_HEADER, Header, TensorLocation, read_header, unique
-from pyterrier_taskarith.errors import CheckpointError, first_line, some
+from pyterrier_taskarith.errors import CheckpointError, first_line, some, what_to_do
 
 #: How the name of the index of a sharded model ends.
 INDEX = ".index.json"
@@ -107,7 +107,7 @@ class SafetensorsFile(WeightFile):
             return tensor
         except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, OverflowError) as error:
             raise CheckpointError(f"{self.path}: tensor {name!r} cannot be read ({first_line(error)}). "
-                                  "Is the download complete?") from error
+                                  f"{what_to_do(error)}") from error
 
     def unmap(self) -> None:
         """Unmaps the file once no tensor of it is in use."""
@@ -184,7 +184,7 @@ class BinFile(WeightFile):
                 "code on loading; refused. Ask its author for safetensors, or convert it where you trust it") from error
         except Exception as error:  # the parsers of three formats, each with errors of its own
             raise CheckpointError(f"{self.path} cannot be read as PyTorch weights ({first_line(error)}). "
-                                  "Is the download complete?") from error
+                                  f"{what_to_do(error)}") from error
 
     def unmap(self) -> None:
         """Unmaps the file; one that cannot be mapped stays loaded, as every read of it would load it whole again."""

@@ -1,6 +1,7 @@
 """Zipped collections, unpacked once."""
 
 import hashlib
+import os
 import re
 import shutil
 import zipfile
@@ -31,6 +32,7 @@ def unpacked(path: Path, parent: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
+            check_unpacked(path, sum(info.file_size for info in members.values()))
             facts = [(name, info.CRC, info.file_size) for name, info in sorted(members.items())]
             folder = parent / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
             if not folder.is_dir():
@@ -40,6 +42,27 @@ def unpacked(path: Path, parent: Path) -> Path:
     except zipfile.BadZipFile as error:
         raise DataError(f"{path} is not a whole zip file ({error}): was it downloaded to its end? Fetch it "
                          "again.") from None
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """Checks that what a compressed file unpacks to is not out of all proportion.
+
+    Args:
+        path: The compressed file.
+        size: Bytes that were unpacked, or are about to be.
+
+    Raises:
+        DataError: If there are more than ``$TASKARITH_MAX_UNPACKED`` says; where it is not set, more than 1 GiB and
+            than 100 times the file. Text is some 3 to 20 times as large as its compressed file.
+    """
+    stated = os.environ.get("TASKARITH_MAX_UNPACKED")
+    try:
+        most = int(stated) if stated else max(2**30, 100 * path.stat().st_size)
+    except ValueError:
+        raise DataError(f"TASKARITH_MAX_UNPACKED={stated!r} is not a number of bytes") from None
+    if size > most:
+        raise DataError(f"{path} unpacks to more than {most:,} bytes. If that is right, state a higher limit in bytes: "
+                        "TASKARITH_MAX_UNPACKED")
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

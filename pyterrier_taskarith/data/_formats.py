@@ -8,18 +8,21 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pyterrier as pt
 
+from pyterrier_taskarith.data._archive import check_unpacked
 from pyterrier_taskarith.data._texts import TextSource
 from pyterrier_taskarith.errors import DataError
 
 #: Characters of a faulty line that an error shows.
 SHOWN = 80
+#: Bytes of a compressed file that are unpacked at once, at most; no line of it is longer.
+LONGEST = 2**28
 
 
 class Line(NamedTuple):
@@ -44,7 +47,7 @@ def lines(path: Path) -> Iterator[Line]:
     try:
         # bytes, so that only a line feed ends a line
         with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
-            for number, raw in enumerate(file, 1):
+            for number, raw in enumerate(_bounded(path, file, file.readline), 1):
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if text.strip():
                     yield Line(path, number, start, text)
@@ -54,6 +57,28 @@ def lines(path: Path) -> Iterator[Line]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}, line {number}: the file cannot be unpacked from there on ({error}); was it "
                         "downloaded to its end? Fetch it again.") from None
+
+
+def read_all(path: Path) -> bytes:
+    """Returns the whole content of a file, also of a ``.gz``.
+
+    Raises:
+        DataError: If it unpacks to more than is allowed.
+    """
+    with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
+        return b"".join(_bounded(path, file, file.read))
+
+
+def _bounded(path: Path, file: Iterable[bytes], read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yields what ``read`` gives of a ``.gz``, as long as it is not out of all proportion; else the file's lines."""
+    if path.suffix != ".gz":
+        yield from file
+        return
+    unpacked = 0
+    while part := read(LONGEST):
+        unpacked += len(part)
+        check_unpacked(path, unpacked)
+        yield part
 
 
 def json_lines(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:

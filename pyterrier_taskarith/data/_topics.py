@@ -8,9 +8,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pandas as pd
-import pyterrier as pt
 
-from pyterrier_taskarith.data._formats import SHOWN, identifier, json_lines, lines
+from pyterrier_taskarith.data._formats import SHOWN, identifier, json_lines, lines, read_all
 from pyterrier_taskarith.data._frames import check_queries
 from pyterrier_taskarith.errors import DataError
 
@@ -131,8 +130,7 @@ def _trec(path: Path, fields: Sequence[str]) -> Iterator[Topic]:
     Raises:
         DataError: If it is no such file, or a topic has no number, or lacks one of the fields.
     """
-    with pt.io.autoopen(str(path), "rb") as file:  # type: ignore[no-untyped-call]
-        raw = file.read()
+    raw = read_all(path)
     classic = b"<top>" in raw.lower()
     try:
         if classic:

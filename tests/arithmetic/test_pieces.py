@@ -1,14 +1,16 @@
 """Pieces of a parameter are, to the last bit, pieces of torch.add on the whole tensors."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pyterrier_taskarith.arithmetic import MergeError, _pieces
+from pyterrier_taskarith.arithmetic import MergeError, _pieces, _tensors
 from pyterrier_taskarith.arithmetic._pieces import Addend, OutputTensor, all_finite
-from pyterrier_taskarith.arithmetic._tensors import InFile, InMemory
+from pyterrier_taskarith.arithmetic._tensors import InFile, InMemory, OpenFiles
 from pyterrier_taskarith.checkpoints import RowMatch
 from tests.checkpoints.by_hand import same_bits
 
@@ -18,17 +20,13 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 @pytest.fixture
 def on_disk(tmp_path):
     """Puts a tensor into a file, not at its start and not where an element would be aligned."""
-    opened = []
+    with OpenFiles() as files:
+        def put(tensor: torch.Tensor) -> InFile:
+            path = tmp_path / f"{len(list(tmp_path.iterdir()))}.raw"
+            path.write_bytes(b"7" * 13 + tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            return InFile(path, files, 13, tensor.dtype)
 
-    def put(tensor: torch.Tensor) -> InFile:
-        path = tmp_path / f"{len(opened)}.raw"
-        path.write_bytes(b"7" * 13 + tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        opened.append(os.open(path, os.O_RDONLY))
-        return InFile(path, opened[-1], 13, tensor.dtype)
-
-    yield put
-    for file in opened:
-        os.close(file)
+        yield put
 
 
 def values(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
@@ -125,12 +123,35 @@ def test_large_values_whose_sum_overflows_are_finite(dtype):
 def test_a_file_that_ends_too_early_is_named(tmp_path):
     path = tmp_path / "short.raw"
     path.write_bytes(bytes(39))
-    file = os.open(path, os.O_RDONLY)
-    try:
-        with pytest.raises(MergeError, match=r"short\.raw ends at byte 39"):
-            InFile(path, file, 0, torch.float32).read(0, torch.empty(10))
-    finally:
-        os.close(file)
+    with OpenFiles() as files, pytest.raises(MergeError, match=r"short\.raw ends at byte 39"):
+        InFile(path, files, 0, torch.float32).read(0, torch.empty(10))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tensors, "MOST_OPEN", 3)
+    sources, opened = [], 0
+    with OpenFiles() as files:
+        for number in range(10):
+            path = tmp_path / f"{number}.raw"
+            path.write_bytes(bytes([number]) * 40)
+            sources.append(InFile(path, files, 0, torch.uint8))
+        for _ in range(2):
+            for number, source in enumerate(sources):
+                source.read(0, out := torch.empty(40, dtype=torch.uint8))
+                assert out.tolist() == [number] * 40
+                opened = max(opened, _open_under(tmp_path))
+    assert opened == 3 and _open_under(tmp_path) == 0
+
+
+def _open_under(folder: Path) -> int:
+    """Returns how many files of a folder this process has open."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found += os.readlink(f"/proc/self/fd/{name}").startswith(str(folder))
+    return found
+
 
 
 def test_reads_that_come_in_parts_are_put_together(on_disk, monkeypatch):

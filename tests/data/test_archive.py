@@ -1,5 +1,6 @@
 """Zipped collections: unpacked once, whole or not at all, and nowhere else."""
 
+import gzip
 import json
 import stat
 import zipfile
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 
 from pyterrier_taskarith.data import _archive as archive
-from pyterrier_taskarith.data import read_collection
+from pyterrier_taskarith.data import _formats as formats
+from pyterrier_taskarith.data import read_collection, read_run, read_topics
 from pyterrier_taskarith.data._archive import unpacked
+from pyterrier_taskarith.errors import DataError
 
 FILES = {
     "corpus.jsonl": "".join(json.dumps({"_id": f"d{i}", "title": f"T{i}", "text": f"body {i} " * 50}) + "\n"
@@ -116,3 +119,39 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         unpacked(zipped(tmp_path / "a.zip"), tmp_path / "place")
     assert list((tmp_path / "place").iterdir()) == []
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = zipped(tmp_path / "a.zip")
+    monkeypatch.setenv("TASKARITH_MAX_UNPACKED", "1000")
+    with pytest.raises(DataError, match=r"a\.zip unpacks to more than 1,000 bytes.*TASKARITH_MAX_UNPACKED"):
+        unpacked(path, tmp_path / "place")
+    assert not (tmp_path / "place").exists()
+    monkeypatch.setenv("TASKARITH_MAX_UNPACKED", "1GB")
+    with pytest.raises(DataError, match="TASKARITH_MAX_UNPACKED='1GB' is not a number of bytes"):
+        unpacked(path, tmp_path / "place")
+    monkeypatch.setenv("TASKARITH_MAX_UNPACKED", "")
+    assert (unpacked(path, tmp_path / "place") / "corpus.jsonl").is_file()
+
+
+@pytest.mark.parametrize(("read", "content"), [
+    (read_run, "".join(f"q1 Q0 d{number} 1 1 t\n" for number in range(2**18)).encode()), (read_run, b"\n" * 2**24),
+    (read_topics, b" " * 2**24), (read_topics, b"<topics>" + b" " * 2**24)])
+def test_a_gzip_that_unpacks_to_too_much_is_refused_while_it_is_read(tmp_path, monkeypatch, content, read):
+    monkeypatch.setattr(formats, "LONGEST", 2**20)
+    monkeypatch.setenv("TASKARITH_MAX_UNPACKED", str(2**22))
+    path = tmp_path / ("a.xml.gz" if read is read_topics else "a.run.gz")
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=r"gz unpacks to more than 4,194,304 bytes"):
+        read(path)
+
+
+def test_without_a_limit_stated_a_hundred_times_the_file_or_a_gigabyte_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.delenv("TASKARITH_MAX_UNPACKED", raising=False)
+    path = tmp_path / "a.gz"
+    path.write_bytes(bytes(2**24))
+    archive.check_unpacked(path, 100 * 2**24)
+    with pytest.raises(DataError, match="more than 1,677,721,600 bytes"):
+        archive.check_unpacked(path, 100 * 2**24 + 1)
+    path.write_bytes(b"")
+    archive.check_unpacked(path, 2**30)

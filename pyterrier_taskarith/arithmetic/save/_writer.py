@@ -5,7 +5,7 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -122,15 +122,14 @@ def write_weights(merge: MergedWeights, shards: dict[str, list[Written]], folder
         MergeError: If a weight is not finite, or a file that is read ends too early.
         OSError: If there is no room or a file cannot be read or written.
     """
-    with ExitStack() as stack:
-        files = stack.enter_context(OpenFiles())
+    with OpenFiles() as files:
         pieces: list[tuple[_Target, OutputTensor]] = []
         whole: list[_Target] = []
         for name, shard in shards.items():
             path, offsets = folder / name, _offsets(shard)
-            file, data = stack.enter_context(_new_file(path, offsets))
+            data = _new_file(path, offsets)
             for tensor, offset in offsets.items():
-                target = _Target(path, file, data + offset, tensor)
+                target = _Target(path, files, data + offset, tensor)
                 wanted = _output(merge, tensor, files)
                 if wanted is None:
                     whole.append(target)
@@ -185,17 +184,17 @@ def _checked(merge: MergedWeights, tensor: Written) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where a tensor of the output goes: an open file and the offset of its first byte."""
+    """Where a tensor of the output goes: a file and the offset of its first byte."""
 
     path: Path
-    file: int
+    files: OpenFiles
     offset: int
     tensor: Written
 
     def write(self, values: torch.Tensor, start: int) -> int:
         """Writes elements from ``start`` on; returns how many bytes they are."""
-        with _named(self.path):
-            write_bytes(self.file, self.offset + start * values.dtype.itemsize, as_bytes(values))
+        with _named(self.path), self.files.descriptor(self.path, os.O_RDWR) as file:
+            write_bytes(file, self.offset + start * values.dtype.itemsize, as_bytes(values))
         return values.nbytes
 
 
@@ -205,16 +204,15 @@ def _offsets(shard: list[Written]) -> dict[Written, int]:
     return dict(zip(shard, ends, strict=False))
 
 
-@contextmanager
-def _new_file(path: Path, offsets: Mapping[Written, int]) -> Iterator[tuple[int, int]]:
+def _new_file(path: Path, offsets: Mapping[Written, int]) -> int:
     """Makes a safetensors file with its header and room for its data.
 
     Args:
         path: It must not exist.
         offsets: Offset of each tensor in the data, ascending.
 
-    Yields:
-        The file's descriptor and the offset of the data.
+    Returns:
+        The offset of the data.
 
     Raises:
         OSError: If there is no room.
@@ -236,7 +234,7 @@ def _new_file(path: Path, offsets: Mapping[Written, int]) -> Iterator[tuple[int,
                 os.posix_fallocate(file, 0, 8 + len(text) + size)
             else:
                 os.ftruncate(file, 8 + len(text) + size)
-        yield file, 8 + len(text)
+        return 8 + len(text)
     finally:
         os.close(file)
 
