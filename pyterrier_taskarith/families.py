@@ -12,21 +12,6 @@ HEADS = ("lm_head", "cls", "classifier", "pooler", "qa_outputs", "score", "vocab
          "vocab_projector", "pre_classifier", "generator_predictions", "generator_lm_head", "discriminator_predictions",
          "classification_head")
 
-#: Configuration keys that make an architecture; two checkpoints that both state one must agree on it.
-STRUCTURE = ("model_type", "hidden_size", "d_model", "dim", "num_hidden_layers", "num_layers", "num_decoder_layers",
-             "n_layers", "num_attention_heads", "num_heads", "n_heads", "num_key_value_heads", "intermediate_size",
-             "d_ff", "d_kv", "hidden_dim", "head_dim", "feed_forward_proj", "position_embedding_type", "hidden_act",
-             "activation", "activation_function", "hidden_activation")
-#: Spellings of one activation, the approximation of GELU by tanh.
-_ONE_ACTIVATION = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh")
-#: Configuration keys that change what weights compute without changing their shapes; models that differ in one can be
-#: merged, but what one has learnt may not carry over.
-_MEANING = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "sliding_window", "local_attention",
-            "use_sliding_window", "global_attn_every_n_layers", "layer_types", "attn_logit_softcapping",
-            "final_logit_softcapping", "query_pre_attn_scalar", "position_biased_input", "relative_attention",
-            "relative_attention_num_buckets", "relative_attention_max_distance", "max_relative_positions",
-            "pos_att_type", "is_decoder")
-
 
 @dataclass(frozen=True)
 class Family:
@@ -215,34 +200,6 @@ def own_output(config: Mapping[str, Any], names: Iterable[str]) -> bool:
     family = family_of(str(config["model_type"]))
     untied = family.own_output or config.get("scale_decoder_outputs") is False
     return untied and any(canonical(name, family, tied=False) == family.output for name in names)
-
-
-def structure(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the entries of a configuration that make the architecture; other ones cannot be added up."""
-    found = {key: config[key] for key in STRUCTURE if config.get(key) is not None}
-    return {key: _ONE_ACTIVATION[0] if value in _ONE_ACTIVATION else value for key, value in found.items()}
-
-
-def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the entries that change what the same weights compute, rotary positions in one spelling.
-
-    transformers 4 writes ``rope_theta`` and ``rope_scaling``, transformers 5 ``rope_parameters``.
-    """
-    found = {key: config[key] for key in _MEANING if config.get(key) is not None}
-    rotary = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    kind = rotary.pop("type", None) or rotary.pop("rope_type", None)
-    rotary.pop("rope_type", None)
-    if config.get("rope_theta") is not None:
-        rotary.setdefault("rope_theta", config["rope_theta"])
-    if rotary or kind:
-        found["rotary positions"] = {"type": kind or "default", **rotary}
-    return found
-
-
-def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Returns a phrase for each key that both have with different values."""
-    return [f"{key} {value!r} and {theirs[key]!r}" for key, value in ours.items()
-            if key in theirs and theirs[key] != value]
 
 
 def published_ranker(source: str) -> PublishedRanker | None:

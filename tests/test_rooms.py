@@ -9,8 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "pyterrier_taskarith"
 #: From low to high: a room imports from those before it and beside it. What is directly in the package is a room too.
-ORDER = [("errors", "_files", "_json", "_parallel", "_score_cache", "families", "tables", "_identity"),
-         ("checkpoints",), ("arithmetic",), ("inspection", "data"), ("scorers", "datasets"), ("terrier",),
+ORDER = [("errors", "_files", "_json", "_parallel", "_score_cache", "families", "_meaning", "tables",
+          "_identity"), ("checkpoints",), ("arithmetic",),
+         ("inspection", "data"), ("scorers", "datasets"), ("terrier",),
          ("first_stage",), ("_options", "reranker", "fusion", "artifact"), ("evaluation",), ("tuning",),
          ("demo",), ("cli",)]
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

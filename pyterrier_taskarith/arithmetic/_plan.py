@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pyterrier_taskarith._meaning import differing, meaning, structure
 from pyterrier_taskarith.arithmetic._addition import Step
 from pyterrier_taskarith.arithmetic._alphas import Alpha, LayerAlphas, alpha_of
 from pyterrier_taskarith.arithmetic._difference import CheckpointDifference, Difference
@@ -19,12 +20,9 @@ from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, match_rows
 from pyterrier_taskarith.errors import MergeError, some
 from pyterrier_taskarith.families import (
     FAMILIES,
-    differing,
     family_of,
     is_head,
     layer_of,
-    meaning,
-    structure,
     ties_embeddings,
 )
 
@@ -283,13 +281,13 @@ def _from_the_ranker(ranker: Checkpoint, term: Term, every: list[Term]) -> None:
 def _same_architecture(ranker: Checkpoint, difference: Difference) -> None:
     for label, model in difference.models().items():
         config = model.config
-        differ = differing(structure(ranker.config), structure(config))
+        differ = differing(ranker.config, config, structure)
         if not differ and ties_embeddings(ranker.config) != ties_embeddings(config):
             differ.append(f"tie_word_embeddings {ties_embeddings(ranker.config)} and {ties_embeddings(config)}")
         if differ:
             raise MergeError(f"Θ_T {ranker.source!r} and {label} are different architectures: {'; '.join(differ)}. "
                              "Task arithmetic needs three models of one architecture")
-        differ = differing(meaning(ranker.config), meaning(config))
+        differ = differing(ranker.config, config, meaning)
         if differ:
             warnings.warn(f"Θ_T {ranker.source!r} and {label} compute differently from equal weights: "
                           f"{'; '.join(differ)} (config.json). They are merged, and Θ' computes as Θ_T does; what the "

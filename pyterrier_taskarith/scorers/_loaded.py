@@ -18,6 +18,7 @@ import numpy as np
 import pyterrier as pt
 import torch
 
+from pyterrier_taskarith._meaning import differing, meaning
 from pyterrier_taskarith._score_cache import CachedSetting, ScoreCache
 from pyterrier_taskarith.arithmetic import (
     Alpha,
@@ -31,7 +32,6 @@ from pyterrier_taskarith.arithmetic import (
 )
 from pyterrier_taskarith.checkpoints import Checkpoint
 from pyterrier_taskarith.errors import CacheError, ScorerError, WrongTypeError
-from pyterrier_taskarith.families import differing, meaning
 from pyterrier_taskarith.scorers._bi_encoder import BiEncoder
 from pyterrier_taskarith.scorers._detect import make_scorer
 from pyterrier_taskarith.scorers._residence import choose_residence
@@ -210,7 +210,7 @@ class LoadedModel:
         if difference is None:
             return
         checkpoint = getattr(difference, kind)
-        differ = differing(meaning(self.plan.ranker.config), meaning(checkpoint.config))
+        differ = differing(self.plan.ranker.config, checkpoint.config, meaning)
         if differ:
             raise ScorerError(f"variant={setting.variant!r}: {checkpoint.source} computes differently from "
                               f"{self.plan.ranker.source}: {'; '.join(differ)} (config.json), and all variants are "

@@ -137,9 +137,12 @@ def test_another_architecture_is_named_by_what_differs(triple, role, key, value)
         plan_of(triple)
 
 
-def test_what_a_config_does_not_state_is_no_difference(triple):
-    rewrite_config(triple.ranker, num_attention_heads=None, position_embedding_type=None)
+def test_what_a_config_does_not_state_is_what_its_class_has(triple):
+    rewrite_config(triple.ranker, hidden_act=None, position_embedding_type=None)
     assert plan_of(triple).merged
+    rewrite_config(triple.ranker, num_attention_heads=None)
+    with pytest.raises(MergeError, match="different architectures: num_attention_heads 12 and 2"):
+        plan_of(triple)
 
 
 @pytest.mark.parametrize("other", [
