@@ -78,8 +78,8 @@ REFUSED = [
             change=lacking(WO, "ranker")),
     Refused("domain that is T5 v1.1", "different architectures: feed_forward_proj 'relu' and 'gated-gelu'", HUB,
             both(PUBLISHED, V11)),
-    Refused("the same, and a ranker whose config states neither", "different architectures: tie_word_embeddings True "
-            "and False", HUB, both(PUBLISHED, V11, configured("ranker", feed_forward_proj=None))),
+    Refused("the same, and a ranker whose config leaves the class's activation out", "feed_forward_proj 'relu' and "
+            "'gated-gelu'", HUB, both(PUBLISHED, V11, configured("ranker", feed_forward_proj=None))),
     Refused("domain that is an mT5", "different architectures: model_type 't5' and 'mt5'",
             change=replaced("domain", lambda folder: t5_triple(folder, kind="mt5").domain)),
     Refused("domain of the size T5-large", "different architectures: num_layers 2 and 4",
