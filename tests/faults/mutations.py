@@ -168,7 +168,7 @@ TOPICS = "".join(json.dumps({"_id": f"q{number}", "text": f"query number {number
 JUDGED = "query-id\tcorpus-id\tscore\n" + "".join(f"q{number}\td{number}\t1\n" for number in range(30))
 
 
-def _make_zip(folder: Path) -> None:
+def make_zip(folder: Path) -> None:
     with zipfile.ZipFile(folder / "c.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for name, text in (("corpus.jsonl", CORPUS), ("queries.jsonl", TOPICS), ("qrels/test.tsv", JUDGED)):
             file.writestr(f"c/{name}", text)
@@ -210,7 +210,7 @@ KINDS: dict[str, Kind] = {
                         _rows(read_topics, "topics.xml")),
     "topics, TSV": Kind(_write("topics.tsv", "".join(f"{qid}\t{query}\n" for qid, query in QUERIES)), "topics.tsv",
                         _rows(read_topics, "topics.tsv")),
-    "collection, zip": Kind(_make_zip, "c.zip", _collected),
+    "collection, zip": Kind(make_zip, "c.zip", _collected),
 }
 
 
