@@ -9,7 +9,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith._files import new_folder, remove_left
 from pyterrier_taskarith.errors import DataError
 
 #: A collection lies in the folder of the zip that holds one of these.
@@ -35,6 +35,7 @@ def unpacked(path: Path, parent: Path) -> Path:
             check_unpacked(path, sum(info.file_size for info in members.values()))
             facts = [(name, info.CRC, info.file_size) for name, info in sorted(members.items())]
             folder = parent / f"{path.stem}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+            remove_left(folder)
             if not folder.is_dir():
                 with suppress(FileExistsError), new_folder(folder) as new:  # another process may be faster
                     _extract(archive, members, new, path)

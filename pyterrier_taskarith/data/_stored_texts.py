@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-from pyterrier_taskarith._files import home, new_file
+from pyterrier_taskarith._files import home, new_file, remove_left
 from pyterrier_taskarith.data._formats import identifier, json_object, lines, string
 from pyterrier_taskarith.data._texts import TextSource, add_document, with_title
 from pyterrier_taskarith.errors import DataError
@@ -69,6 +69,7 @@ class StoredTexts(TextSource):
         self._changed = f"{self._path} has changed since it was opened; make a new StoredTexts."
         self._stamp = _stamp(self._path)
         self._intact = False  # not known yet
+        remove_left(self._index)
         facts = self._facts()
         if facts is None or facts["stamp"] != self._stamp:
             facts = self._build()

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith._files import new_folder, remove_left
 from pyterrier_taskarith.data import Collection, read_collection, split_of
 from pyterrier_taskarith.demo import _docstrings
 from pyterrier_taskarith.demo._names import Names
@@ -54,6 +54,7 @@ def build_collection(folder: Path) -> Collection:
     """
     versions = [f"{package} {version(package)}" for package in PACKAGES]
     target = Path(folder) / "-".join(["docstrings", *(v.replace(" ", "") for v in versions), f"v{FORMAT}"])
+    remove_left(target)
     if not target.is_dir():
         require_numpydoc()
         print(f"building the collection from the docstrings of {', '.join(PACKAGES)}, once (under a minute)",

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
-from pyterrier_taskarith._files import new_folder
+from pyterrier_taskarith._files import new_folder, remove_left
 from pyterrier_taskarith._json import read_json
 from pyterrier_taskarith.data import Texts, TextSource
 from pyterrier_taskarith.errors import DataError, SetupError
@@ -148,6 +148,7 @@ def first_stage(
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     index = Path(folder).absolute() / f"{language}-{digest[:16]}"  # Terrier looks for relative ones in a folder "var"
     with terrier_set_for(analysis):
+        remove_left(index)
         if not index.exists():
             with suppress(FileExistsError), new_folder(index) as new:  # another process may be faster
                 _build(source, new, analysis, recipe, verbose)
