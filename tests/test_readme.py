@@ -47,3 +47,10 @@ def test_the_commands_print_what_the_readme_says(name, tmp_path, monkeypatch, ca
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in shown.splitlines() if line not in ("", "…")] == [
         line for line in printed if line in shown.splitlines() and line]
+
+
+def test_each_promise_names_a_test_that_there_is():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    missing = [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    assert not missing
