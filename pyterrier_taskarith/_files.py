@@ -46,7 +46,7 @@ def new_file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If the disk is read-only or full; the target is then as it was, and nothing else is left behind.
     """
-    target = Path(os.path.realpath(target))
+    target = _resolved(target)
     with _scratch(target) as folder:
         written = folder / target.name
         yield written
@@ -70,7 +70,7 @@ def new_folder(target: Path, *, replaces: bool = False) -> Iterator[Path]:
         FileExistsError: If there is something else at the target when the block ends.
         OSError: If the disk is read-only or full; the target is then as it was, and nothing else is left behind.
     """
-    target = Path(os.path.realpath(target))
+    target = _resolved(target)
     with _scratch(target) as folder:
         filled = folder / "new"
         filled.mkdir()
@@ -99,6 +99,13 @@ def _put(filled: Path, target: Path, aside: Path, replaces: bool) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def _resolved(target: Path) -> Path:
+    """Returns what a path leads to."""
+    if "\0" in str(target):
+        raise OSError(errno.EINVAL, "a path cannot hold a null character", str(target))
+    return Path(os.path.realpath(target))
+
+
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """Gives a folder beside the target, removed at the end; those that killed writers left are removed first."""
@@ -109,6 +116,10 @@ def _scratch(target: Path) -> Iterator[Path]:
     try:
         folder.mkdir()
         yield folder
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # calls on descriptors leave the name out
+            raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+        raise
     finally:
         _remove(folder, target, lock)
 
@@ -122,7 +133,7 @@ def remove_left(target: Path) -> None:
     Args:
         target: What was being written; through a link, what it leads to.
     """
-    target = Path(os.path.realpath(target))
+    target = _resolved(target)
     for left in target.parent.glob(f".{glob.escape(_short(target.name))}.{'[0-9a-f]' * 8}.lock"):
         lock = FileLock(left, timeout=0)
         with suppress(Timeout, OSError, NotImplementedError):  # still being written, or the disk has no locks

@@ -114,8 +114,8 @@ class ScoreCache:
         self._used: dict[bytes, float] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CacheError(f"{self.path.parent}: the folder cannot be made ({error.strerror}); name another "
+        except (OSError, ValueError) as error:  # ValueError: a null character
+            raise CacheError(f"{self.path.parent}: the folder cannot be made ({error}); name another "
                              "folder for the scores") from None
         with self._connect():
             pass

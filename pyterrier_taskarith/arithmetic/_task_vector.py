@@ -1,5 +1,6 @@
 """Task vectors and their algebra."""
 
+import errno
 import json
 import math
 import numbers
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import overload
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from pyterrier_taskarith._files import new_file
@@ -17,7 +19,7 @@ from pyterrier_taskarith.arithmetic._term import Edit, Term, TermSum
 from pyterrier_taskarith.arithmetic.methods import Breadcrumbs, Dare, TiesDifference, Trim
 from pyterrier_taskarith.arithmetic.save import Merge
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import MergeError
+from pyterrier_taskarith.errors import MergeError, first_line
 from pyterrier_taskarith.families import is_head
 
 
@@ -206,6 +208,8 @@ class TaskVector(TermSum):
         try:
             with new_file(path) as temporary:
                 save_file(state, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"the vector cannot be written ({first_line(error)})", str(path)) from error
         finally:
             self.close()
         return path

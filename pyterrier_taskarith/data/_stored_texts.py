@@ -179,6 +179,13 @@ class StoredTexts(TextSource):
         return facts if whole and facts.get("format") == str(FORMAT) else None
 
     def _build(self) -> dict[str, str]:
+        try:
+            return self._write()
+        except sqlite3.Error as error:
+            raise DataError(f"{self._index}: the index of {self._path} cannot be written ({error}); is the disk full?"
+                            ) from error
+
+    def _write(self) -> dict[str, str]:
         with new_file(self._index) as new, closing(sqlite3.connect(new)) as connection:
             # The index is a temporary file until it is complete, so it needs no journal.
             connection.execute("PRAGMA journal_mode=OFF")
