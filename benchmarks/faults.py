@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kinds", nargs="*", help="parts of kinds' names; all if left out")
     parser.add_argument("--rounds", type=int, default=300, help="damaged files of each kind; 300 if left out")
-    parser.add_argument("--kills", type=int, default=60, help="kills of each operation; 60 if left out")
+    parser.add_argument("--kills", type=int, default=60, help="kills of each operation before its end; 60 if left out")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
@@ -41,13 +41,14 @@ def main() -> None:
             if given.kinds and not any(part in name for part in given.kinds):
                 continue
             killing = Kills(name, Path(scratch) / name)
-            killed = wrong = 0
-            for seed in range(given.kills):
+            killed = wrong = seed = 0
+            while killed < given.kills:
                 early, words = killing.outcome(seed)
                 killed, wrong = killed + early, wrong + bool(words)
                 if words:
                     found.append(f"- {name}, kill {seed}: {words}")
-            print(f"| {name} | {killing.seconds:.2f} | {given.kills} | {killed} | {wrong} |", flush=True)
+                seed += 1
+            print(f"| {name} | {killing.seconds:.2f} | {seed} | {killed} | {wrong} |", flush=True)
     print(f"\n| file | tried | {' | '.join(OUTCOMES)} | longest |\n|---|---:|{'---:|' * (len(OUTCOMES) + 1)}")
     with tempfile.TemporaryDirectory() as scratch:
         for number, name in enumerate(KINDS):

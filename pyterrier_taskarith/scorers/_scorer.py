@@ -175,6 +175,12 @@ class Scorer:
             token = self.tokenizer.convert_ids_to_tokens(max(ids))
             raise ScorerError(f"{folder}: its tokenizer gives the token {token!r} the number {max(ids)}, but the "
                               f"model has embeddings for 0 to {rows - 1} alone; is it another model's tokenizer?")
+        padding = getattr(getattr(self.module.base_model, "embeddings", None), "padding_idx", None)
+        ends = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id, self.tokenizer.eos_token_id} - {None}
+        if padding in ends:
+            raise ScorerError(f"{self.checkpoint.config_file}: pad_token_id = {padding} is also "
+                              f"{self.tokenizer.convert_ids_to_tokens(padding)!r} of its tokenizer; this model counts "
+                              "positions from the tokens that are not padding, so that it would count wrongly")
 
     def score(self, queries: Sequence[str], texts: Sequence[str], weights: Hashable) -> np.ndarray:
         """Scores each query with the text of the same index.

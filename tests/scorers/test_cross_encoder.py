@@ -501,3 +501,10 @@ def test_facts_tell_apart_what_scores_apart(tmp_path):
     facts = [str(scorer_of(cross_encoder_triple(tmp_path / str(number), layers=1, **option).ranker).facts)
              for number, option in enumerate(options)]
     assert len(set(facts)) == len(options)
+
+
+def test_positions_counted_without_the_ends_of_a_text_are_refused(tmp_path):
+    ranker = cross_encoder_triple(tmp_path, family="roberta").ranker
+    edit_json(ranker / "config.json", pad_token_id=2)
+    with pytest.raises(ScorerError, match=r"config\.json: pad_token_id = 2 is also '</s>' of its tokenizer"):
+        scorer_of(ranker)
