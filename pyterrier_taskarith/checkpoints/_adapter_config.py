@@ -26,6 +26,8 @@ _KNOWN = frozenset((
     "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying", "lora_bias"))
 #: Ways to start the training that leave the base model as it was; after all others the adapter fits another base.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+#: What a scale may not reach: float32 cannot hold it.
+LARGEST = 2.0**127
 #: Seconds that a pattern of an adapter may take for a name; Python's own ``re`` knows no limit.
 PATIENCE = 1
 #: Types of what is read here; PEFT reads the rest.
@@ -172,7 +174,7 @@ def _rank(key: str, value: object) -> int:
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
         raise ValueError(f"{key}: alpha {value!r} is not a number")
     return float(value)
 

@@ -1,5 +1,6 @@
 """Zipped collections, unpacked once."""
 
+import errno
 import hashlib
 import os
 import re
@@ -40,7 +41,9 @@ def unpacked(path: Path, parent: Path) -> Path:
                 with suppress(FileExistsError), new_folder(folder) as new:  # another process may be faster
                     _extract(archive, members, new, path)
             return folder
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a position before the file's start
+            raise
         raise DataError(f"{path} is not a whole zip file ({error}): was it downloaded to its end? Fetch it "
                          "again.") from None
 
@@ -91,6 +94,8 @@ def _extract(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], fold
         try:
             with archive.open(info) as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, 2**20)  # zipfile compares the checksum at the end
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise DataError(f"{path}: its file {info.filename} cannot be unpacked ({error or 'it ends early'}); "
                             "is the zip damaged, half downloaded or encrypted?") from None

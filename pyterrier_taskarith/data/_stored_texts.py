@@ -18,6 +18,8 @@ FORMAT = 3
 AT_ONCE = 900
 #: Documents whose positions are written together.
 _ROWS = 50_000
+#: What reading a damaged index raises.
+_DAMAGED = (sqlite3.DatabaseError, UnicodeDecodeError)
 _TABLES = ("CREATE TABLE documents (docno TEXT PRIMARY KEY, start INTEGER NOT NULL) WITHOUT ROWID",
            "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
@@ -101,7 +103,7 @@ class StoredTexts(TextSource):
             found = self._get(wanted)
             if len(found) == len(wanted) or self._is_intact():
                 return found
-        except (sqlite3.DatabaseError, DataError, UnicodeDecodeError):
+        except (*_DAMAGED, DataError):
             if self._is_intact():
                 raise
         self._mend()
@@ -128,7 +130,7 @@ class StoredTexts(TextSource):
         return [docno for docno in distinct if docno not in known]
 
     def _known(self, docnos: list[str]) -> set[str]:
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*_DAMAGED):
             known = {docno for docno, _ in self._starts(docnos)}
             if len(known) == len(docnos) or self._is_intact():
                 return known
@@ -138,7 +140,7 @@ class StoredTexts(TextSource):
     def _is_intact(self) -> bool:
         """Returns whether the index holds the rows that were written to it; all are read, once."""
         if not self._intact:
-            with suppress(sqlite3.DatabaseError), closing(_connect(self._index)) as connection:
+            with suppress(*_DAMAGED), closing(_connect(self._index)) as connection:
                 facts = self._facts()
                 rows = connection.execute("SELECT docno, start FROM documents")
                 self._intact = facts is not None and f"{_sum(rows):x}" == facts["sum"]
@@ -173,7 +175,7 @@ class StoredTexts(TextSource):
         try:
             with closing(_connect(self._index)) as connection:
                 facts = dict(connection.execute("SELECT name, value FROM facts"))
-        except sqlite3.DatabaseError:
+        except _DAMAGED:
             return None
         whole = facts.pop("check", "") == _check(facts)
         return facts if whole and facts.get("format") == str(FORMAT) else None
