@@ -1,7 +1,10 @@
 """Errors that a user can correct, one class for each part of the package: each says what is wrong and what to do."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class TaskArithError(ValueError):
@@ -79,3 +82,8 @@ def what_to_do(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "Cannot allocate memory" in said or "can't allocate memory" in said:
         return "Memory is at an end: free some, or raise the limit (ulimit -v)"
     return "Is the download complete?"
+
+
+def printable(text: str) -> str:
+    """Returns a text with control characters as their codes: a name in somebody's file must not steer a terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pyterrier_taskarith.errors import printable
+
 STAR = "*"
 
 # Greek letters that LaTeX has commands for; the capitals that look Latin, and omicron, have none.
@@ -77,7 +79,7 @@ def to_text(table: Table) -> str:
         is_label = index < table.n_labels
         columns.append([text + pad if is_label else pad + text for text, pad in zip(texts, padding, strict=True)])
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    return "\n".join([*lines, *table.notes])
+    return printable("\n".join([*lines, *table.notes]))
 
 
 def to_markdown(table: Table) -> str:

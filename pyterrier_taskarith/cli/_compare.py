@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyterrier_taskarith.cli._development import add_topic_field
 from pyterrier_taskarith.cli._models import Commands, check_matplotlib
+from pyterrier_taskarith.errors import printable
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.evaluation import Comparison
@@ -81,7 +82,7 @@ def run(given: argparse.Namespace) -> None:
         comparison.per_query.to_csv(given.csv, index=False)
     if given.plot:
         comparison.plot_differences(path=given.plot)
-    print(report(comparison, given.format, table_only=given.table_only))
+    print(printable(report(comparison, given.format, table_only=given.table_only)))
 
 
 def report(comparison: "Comparison", form: str, *, table_only: bool = False) -> str:

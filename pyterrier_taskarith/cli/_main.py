@@ -15,7 +15,7 @@ from typing import TextIO
 
 from pyterrier_taskarith import __version__
 from pyterrier_taskarith.cli import _cache, _compare, _demo, _inspect, _merge, _sweep
-from pyterrier_taskarith.errors import TaskArithError
+from pyterrier_taskarith.errors import TaskArithError, printable
 
 #: Each adds its parser to the subcommands. Whatever takes long to import is imported when a subcommand runs.
 COMMANDS = (_inspect.add_to, _merge.add_to, _sweep.add_to, _compare.add_to, _cache.add_to, _demo.add_to)
@@ -80,7 +80,7 @@ def exit_status(program: str, action: Callable[[], None], *, debug: bool = False
     except (TaskArithError, OSError) as error:
         if debug:
             traceback.print_exc()
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{program}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return MENDABLE
     except Exception:
         traceback.print_exc()
@@ -130,6 +130,6 @@ def _show_warning(program: str, message: Warning | str, category: type[Warning],
                   file: TextIO | None = None, line: str | None = None) -> None:
     """Prints a warning of this package as one line, and others with their file and line."""
     ours = Path(filename).is_relative_to(Path(__file__).parents[1])
-    text = (f"{program}: warning: {' '.join(str(message).split())}\n" if ours
+    text = (f"{program}: warning: {printable(' '.join(str(message).split()))}\n" if ours
             else warnings.formatwarning(message, category, filename, lineno, line))
     print(text, end="", file=sys.stderr if file is None else file)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pyterrier_taskarith.cli._development import TuningData, add_development, check_development, development_of
 from pyterrier_taskarith.cli._models import Commands, check_matplotlib
 from pyterrier_taskarith.cli._reranker import add_reranker, reranker_of
+from pyterrier_taskarith.errors import printable
 
 if TYPE_CHECKING:
     from pyterrier_taskarith.tuning import Tuned
@@ -90,7 +91,7 @@ def run(given: argparse.Namespace) -> None:
         first = tuned.evidence.loc[tuned.evidence["weight"] == 0, "value"]
         plot_alpha(tuned.evidence, chosen=chosen, title=data.name, path=given.plot,
                    levels={"first stage": float(first.iloc[0])} if len(first) else None)
-    print(report(tuned, data))  # last: an output that cannot be written to must not lose the files
+    print(printable(report(tuned, data)))  # last: an output that cannot be written to must not lose the files
 
 
 def report(tuned: "Tuned", data: TuningData) -> str:

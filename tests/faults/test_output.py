@@ -62,6 +62,16 @@ def test_a_closed_output_loses_no_file(tmp_path, comparison, monkeypatch):
     assert (tmp_path / "out.csv").is_file()
 
 
+def test_names_in_files_do_not_steer_the_terminal(tmp_path, comparison, capfd):
+    name = "\x1b[2J\x9bgone"
+    comparison[1] = f"{name}={tmp_path / 'run'}"
+    assert main(comparison) == 0
+    assert main(["inspect", "--ranker", str(tmp_path / name), "--domain", "d", "--base", "b"]) == 1
+    shown = "".join(capfd.readouterr())
+    assert "\x1b" not in shown and "\x9b" not in shown
+    assert shown.count("\\x1b[2J\\x9bgone") >= 2
+
+
 def test_sigterm_is_one_line_and_143_and_what_is_being_written_is_removed(tmp_path, capfd):
     from pyterrier_taskarith._files import new_folder
 
