@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from pyterrier_taskarith._files import combined, file_sha256
+from pyterrier_taskarith._json import Types, check_types
 from pyterrier_taskarith.arithmetic._alphas import Layers
 from pyterrier_taskarith.checkpoints import Checkpoint, RowMatch, SafetensorsFile, match_rows
-from pyterrier_taskarith.errors import MergeError, some
+from pyterrier_taskarith.errors import MergeError, library_errors, some
 from pyterrier_taskarith.families import family_of
 
 FORMAT = "taskarith task vector 1"
@@ -178,6 +179,10 @@ class CheckpointDifference(Difference):
         self.base.close()
 
 
+#: What ``TaskVector.save`` writes beside the tensors, as JSON; without a tokenizer, no vocabulary.
+_METADATA: Types = {"recipe": str, "config": dict, "vocabulary": dict, "selections": list}
+
+
 class SavedDifference(Difference):
     """τ from a file that ``TaskVector.save`` wrote."""
 
@@ -191,7 +196,14 @@ class SavedDifference(Difference):
         if metadata.get("format") != FORMAT:
             raise MergeError(f"{self.path} is not a saved task vector; make one with "
                              "TaskVector(domain, base).save(path)")
-        return {key: json.loads(value) for key, value in metadata.items() if key != "format"}
+        with library_errors(f"{self.path}: its metadata are damaged; save the vector again", MergeError):
+            about = {key: json.loads(value) for key, value in metadata.items() if key != "format"}
+        check_types(self.path, about, _METADATA, MergeError)
+        missing = sorted(_METADATA.keys() - about.keys())
+        if missing or not about["config"]:
+            raise MergeError(f"{self.path}: its metadata lack {', '.join(missing) or 'the configuration'}; save the "
+                             "vector again")
+        return about
 
     @property
     def label(self) -> str:
