@@ -15,7 +15,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 
 from pyterrier_taskarith.checkpoints import Checkpoint
-from pyterrier_taskarith.errors import ScorerError
+from pyterrier_taskarith.errors import ScorerError, library_errors
 from pyterrier_taskarith.scorers._batches import CPU_TOKENS, GPU_TOKENS, MAX_WORKERS, run_batches
 
 #: Scores of one pair agree to this, absolute and relative, between batches, numbers of threads, caches and residences.
@@ -209,7 +209,10 @@ class Scorer:
         new = [text for text, ids in found.items() if ids is None]
         for start in range(0, len(new), TOKENISED_AT_ONCE):
             part = new[start:start + TOKENISED_AT_ONCE]
-            for text, ids in zip(part, self._tokenise(kind, part), strict=True):
+            words = f"{self.checkpoint.tokenizer_folder}: its tokenizer cannot read the texts"
+            with library_errors(words, ScorerError):
+                rows = self._tokenise(kind, part)
+            for text, ids in zip(part, rows, strict=True):
                 found[text] = row = np.asarray(ids, dtype=np.int32)
                 self._tokens.put((kind, digest(text)), row, row.nbytes)
         return [found[text] for text in texts]  # type: ignore[misc]
